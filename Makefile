@@ -1,0 +1,35 @@
+# Two commands do everything on a fresh machine: `make bench` measures, `make test` tests.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: help bench test check perf clean
+help:            ## what there is to make
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+bench: $(STAMP)  ## measure this machine: the quick suite, compared with the last runs and stored
+	$(BIN)/python -m pytest suites/quick.suite.yaml --benchmark-compare --benchmark-autosave
+
+test: $(STAMP)   ## the whole test suite
+	$(BIN)/python -m pytest tests
+
+check: $(STAMP)  ## lint, types, architecture, suites
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/lmbench suites validate suites
+
+perf: $(STAMP)   ## lmbench against bare loops on the same model, alternated; prints ratios
+	$(BIN)/python -m tests.perf.agreement
+
+clean:           ## remove the virtual environment
+	rm -rf $(VENV)

@@ -1,0 +1,1 @@
+"""Words everybody shares: errors, units, registry, seams, digests, cache and files; nothing that measures or decides."""

@@ -1,0 +1,89 @@
+"""The cache folder: expensive things built once, keyed by digest, published by a rename."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from lmbench.base.digest import digest
+
+KEY_FILE = "key.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheEntry:
+    """One published cache folder: its kind, its digest, what it was built from, its size."""
+
+    kind: str
+    digest: str
+    key: Mapping[str, object]
+    path: Path
+    size_bytes: int
+
+
+def cache_root() -> Path:
+    """`$LMBENCH_CACHE`, or the platform's cache folder for lmbench."""
+    override = os.environ.get("LMBENCH_CACHE")
+    return Path(override) if override else user_cache_path("lmbench", appauthor=False)
+
+
+def build_once(kind: str, key: Mapping[str, object], build: Callable[[Path], None]) -> Path:
+    """Return the folder for (`kind`, `key`), calling `build(folder)` first if it is not there yet.
+
+    `build` fills a temporary folder that is renamed into place when it returns, so that a crash never
+    leaves half an entry; a file lock makes concurrent processes wait for one builder.
+    """
+    target = cache_root() / kind / digest(key)
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(target.parent / f".{target.name}.lock"):
+        if target.is_dir():
+            return target
+        scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+        try:
+            build(scratch)
+            (scratch / KEY_FILE).write_text(json.dumps(key, indent=1, sort_keys=True))
+            os.replace(scratch, target)
+        except BaseException:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
+    return target
+
+
+def entries() -> Iterator[CacheEntry]:
+    """Every published entry, by kind and digest."""
+    root = cache_root()
+    for key_file in sorted(root.glob(f"*/*/{KEY_FILE}")):
+        folder = key_file.parent
+        if folder.name.startswith("."):
+            continue
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        key = json.loads(key_file.read_text())
+        yield CacheEntry(kind=folder.parent.name, digest=folder.name, key=key, path=folder, size_bytes=size)
+
+
+def clear(kind: str | None = None) -> int:
+    """Delete every entry (of one kind, if given) and return the number of bytes freed."""
+    freed = 0
+    for entry in list(entries()):
+        if kind is None or entry.kind == kind:
+            shutil.rmtree(entry.path)
+            freed += entry.size_bytes
+    return freed
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

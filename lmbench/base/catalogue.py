@@ -1,0 +1,121 @@
+"""Every metric lmbench can record: unit, direction, kind, tolerance and meaning; the only place that names them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+LOWER, HIGHER = "lower", "higher"
+PERCENTILES = (50, 90, 95, 99)
+MIB = float(1 << 20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSpec:
+    """`kind` decides how a metric may be gated.
+
+    time, rate: noisy, only the tripwire may fail a single run. exact: the same on every run of one machine,
+    gated at `tolerance`. memory: nearly so, gated at `tolerance` beyond `floor`. info: never gated.
+    """
+
+    unit: str
+    better: str | None
+    kind: str
+    about: str
+    tolerance: float | None = None
+    """Relative change for the worse that is still ok."""
+    floor: float = 0.0
+    """Absolute change, in `unit`, below which nothing is reported."""
+
+
+def _time(about: str) -> MetricSpec:
+    return MetricSpec(unit="s", better=LOWER, kind="time", about=about)
+
+
+def _rate(unit: str, about: str) -> MetricSpec:
+    return MetricSpec(unit=unit, better=HIGHER, kind="rate", about=about)
+
+
+def _memory(about: str, *, tolerance: float = 0.05, floor: float = 8 * MIB) -> MetricSpec:
+    return MetricSpec(unit="bytes", better=LOWER, kind="memory", about=about, tolerance=tolerance, floor=floor)
+
+
+def _size(about: str, unit: str = "bytes") -> MetricSpec:
+    return MetricSpec(unit=unit, better=LOWER, kind="exact", about=about, tolerance=0.001)
+
+
+def _quality(unit: str, better: str, about: str, *, tolerance: float, floor: float = 0.0) -> MetricSpec:
+    return MetricSpec(unit=unit, better=better, kind="exact", about=about, tolerance=tolerance, floor=floor)
+
+
+def _info(unit: str, about: str) -> MetricSpec:
+    return MetricSpec(unit=unit, better=None, kind="info", about=about)
+
+
+def _distribution(name: str, about: str) -> dict[str, MetricSpec]:
+    table = {f"{name}_mean_s": _time(f"mean of {about}")}
+    return table | {f"{name}_p{q}_s": _time(f"{q}th percentile of {about}") for q in PERCENTILES}
+
+
+METRICS: Mapping[str, MetricSpec] = {
+    # time
+    **_distribution("step", "the time of one optimizer step"),
+    **_distribution("ttft", "the time to first token, from the scheduled send time"),
+    **_distribution("tpot", "a request's mean time per output token after the first"),
+    **_distribution("itl", "the gap between neighbouring output tokens, pooled over requests"),
+    **_distribution("latency", "the time from the scheduled send to the last token"),
+    **_distribution("service", "the time from start of service to the last token (queueing excluded)"),
+    **_distribution("prefill", "the forward pass over the prompt"),
+    **_distribution("decode", "one decode step"),
+    "first_call_s": _time("the first call, compilation and lazy initialisation included"),
+    "compile_s": _time("compiling, exporting or converting before the first call"),
+    "load_s": _time("building the subject, compile_s excluded"),
+    "recovery_s": _time("from the end of the ramp until requests meet the SLO again"),
+    # rates
+    "output_tokens_per_s": _rate("tokens/s", "generated tokens per second"),
+    "total_tokens_per_s": _rate("tokens/s", "prompt and generated tokens per second"),
+    "trained_tokens_per_s": _rate("tokens/s", "tokens through forward, backward and optimizer per second"),
+    "samples_per_s": _rate("samples/s", "sequences through a training step per second"),
+    "requests_per_s": _rate("requests/s", "completed requests per second"),
+    "goodput_requests_per_s": _rate("requests/s", "requests that meet every SLO, per second, at the highest sustained step"),
+    "max_sustainable_rate": _rate("requests/s", "highest offered rate whose SLO attainment reached the target"),
+    "mfu": _rate("1", "model FLOPs per second over this machine's measured matmul peak at the same precision"),
+    "mbu": _rate("1", "bytes that decoding must read per second over this machine's measured memory bandwidth"),
+    "slo_attainment": _rate("1", "share of all requests that met every SLO"),
+    "best_batch": _info("count", "batch size with the highest output tokens per second"),
+    # memory
+    "peak_rss_bytes": _memory("highest resident memory of the process during the workload"),
+    "weights_rss_bytes": _memory("growth of resident memory from loading the subject", tolerance=0.10, floor=16 * MIB),
+    "activations_bytes": _memory("peak growth of resident memory in one forward pass", tolerance=0.25, floor=16 * MIB),
+    "device_peak_bytes": _memory("highest allocator memory on the device"),
+    "weights_bytes": _size("the subject's weights"),
+    "weights_estimate_bytes": _size("the subject's weights, from parameters x element size"),
+    "state_bytes_per_token": _size("growth of the KV cache per token and sequence", unit="bytes/token"),
+    "state_estimate_bytes_per_token": _size("the same from layers, heads and widths", unit="bytes/token"),
+    "activations_estimate_bytes": _info("bytes", "activations of one forward pass, from the model's shapes"),
+    "gradient_bytes": _size("gradients after one training step"),
+    "optimizer_bytes": _size("optimizer state after one training step"),
+    "optimizer_estimate_bytes": _size("the same from two moments per parameter"),
+    "disk_bytes": _size("the subject's file or files"),
+    "parameters": _size("trainable and fixed numbers of the model", unit="count"),
+    # quality
+    "perplexity": _quality("1", LOWER, "exp(mean loss) on fixed validation windows", tolerance=0.001),
+    "perplexity_ratio": _quality("1", LOWER, "perplexity over the fp32 parent's", tolerance=0.001),
+    "kl_divergence": _quality("nats", LOWER, "mean KL divergence parent || subject per token", tolerance=0.05, floor=1e-4),
+    "top1_agreement": _quality("1", HIGHER, "share of positions with the parent's most likely token", tolerance=0.005),
+    "max_logit_difference": _quality("1", LOWER, "largest absolute logit difference to the parent", tolerance=0.10, floor=1e-3),
+    "loss_before": _quality("nats", LOWER, "loss on a fixed batch before training", tolerance=0.01),
+    "loss_after": _quality("nats", LOWER, "loss on the same batch after a fixed number of steps", tolerance=0.02),
+    "gradient_norm": _info("1", "L2 norm of the gradient at the last step"),
+    "sparsity": _info("1", "share of weights that are exactly zero"),
+    # stress accounts
+    "offered_rate": _info("requests/s", "arrivals per second scheduled in the highest step"),
+    "achieved_rate": _info("requests/s", "completions per second in the highest step"),
+    "errors": MetricSpec(unit="count", better=LOWER, kind="info", about="requests that failed"),
+    "queue_depth_max": _info("count", "most requests waiting at once"),
+    "sender_lag_p99_s": _info("s", "99th percentile of sent minus scheduled: the client's own lateness"),
+    # resources
+    "cpu_utilization": _info("1", "CPU time of the process tree over wall time and available CPUs"),
+    "energy_j": MetricSpec(unit="J", better=LOWER, kind="info", about="energy of package and devices while measuring"),
+    "energy_per_token_j": MetricSpec(unit="J/token", better=LOWER, kind="info", about="energy_j per processed token"),
+}

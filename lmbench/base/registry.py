@@ -1,0 +1,131 @@
+"""Every model family, compression method, backend and workload by name: one visible line each, imported when used."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """A module that must be importable, and the extra of this distribution that brings it."""
+
+    module: str
+    extra: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One member of an axis.
+
+    `target` is 'module:attribute'. `takes` lists the model forms a backend (or compression) can load, `form` is
+    the form a model comes in. `refuses` maps a compression to the reason a backend cannot run it here, `trainer`
+    is the target that trains, where the backend can.
+    """
+
+    target: str
+    about: str
+    needs: tuple[Need, ...] = ()
+    form: str = "module"
+    reference: str = "torch"
+    takes: tuple[str, ...] = ()
+    refuses: Mapping[str, str] = field(default_factory=dict)
+    trainer: str | None = None
+
+
+TORCH = Need(module="torch", extra="torch")
+TOKENIZERS = Need(module="tokenizers", extra="torch")
+TORCHAO = Need(module="torchao", extra="torch")
+ONNX = Need(module="onnx", extra="onnx")
+ONNXSCRIPT = Need(module="onnxscript", extra="onnx")
+ORT = Need(module="onnxruntime", extra="onnx")
+TRANSFORMERS = Need(module="transformers", extra="pretrained")
+
+MODELS: Mapping[str, Entry] = {
+    "char-gru": Entry(target="lmbench.models.recurrent:build_gru", about="GRU over characters", needs=(TORCH,)),
+    "lstm": Entry(target="lmbench.models.recurrent:build_lstm", about="LSTM", needs=(TORCH, TOKENIZERS)),
+    "decoder": Entry(
+        target="lmbench.models.decoder:build", about="Transformer decoder with a KV cache", needs=(TORCH, TOKENIZERS)
+    ),
+    "huggingface": Entry(
+        target="lmbench.models.huggingface:build",
+        about="any causal model in a local Hugging Face directory",
+        needs=(TORCH, TOKENIZERS, TRANSFORMERS),
+    ),
+    "onnx-file": Entry(
+        target="lmbench.models.onnx_file:build",
+        about="an ONNX file of your own",
+        needs=(ONNX, ORT),
+        form="onnx",
+        reference="onnxruntime",
+    ),
+    "imported": Entry(
+        target="lmbench.models.imported:build", about="your own model by import path (module:attribute)", needs=(TORCH,)
+    ),
+    "fake": Entry(target="lmbench.models.fake:build", about="a deterministic stand-in for tests", form="fake", reference="fake"),
+}
+
+COMPRESSIONS: Mapping[str, Entry] = {
+    "none": Entry(target="lmbench.compress.none:build", about="fp32 as built", takes=("module", "onnx", "fake")),
+    "bf16": Entry(target="lmbench.compress.precision:build_bf16", about="weights and arithmetic in bfloat16", takes=("module",)),
+    "int8-dynamic": Entry(
+        target="lmbench.compress.quantize:build_int8_dynamic",
+        about="int8 weights, activations quantized as they come",
+        takes=("module", "onnx"),
+    ),
+    "prune-magnitude": Entry(
+        target="lmbench.compress.prune:build_magnitude",
+        about="the smallest weights set to zero, unstructured, at a given sparsity",
+        takes=("module",),
+    ),
+}
+
+BACKENDS: Mapping[str, Entry] = {
+    "torch": Entry(
+        target="lmbench.backends.torch_eager:load",
+        trainer="lmbench.backends.torch_training:load",
+        about="PyTorch, eager",
+        needs=(TORCH,),
+        takes=("module",),
+    ),
+    "torch-compile": Entry(
+        target="lmbench.backends.torch_compiled:load",
+        trainer="lmbench.backends.torch_training:load_compiled",
+        about="PyTorch through torch.compile (inductor)",
+        needs=(TORCH,),
+        takes=("module",),
+    ),
+    "onnxruntime": Entry(
+        target="lmbench.backends.onnx_runtime:load",
+        about="ONNX Runtime on the CPU provider",
+        needs=(ORT, ONNX),
+        takes=("module", "onnx"),
+        refuses={"bf16": "ONNX Runtime's CPU provider has no bfloat16 kernels for Add and MatMul; use torch for bf16"},
+    ),
+    "fake": Entry(target="lmbench.backends.fake:load", about="a deterministic stand-in for tests", takes=("fake",)),
+}
+
+WORKLOADS: Mapping[str, Entry] = {
+    "training_step": Entry(target="lmbench.workloads.training_step:run", about="forward, backward and optimizer on real batches"),
+    "latency": Entry(
+        target="lmbench.workloads.latency:run", about="one generation at a time: first token, per token, end to end"
+    ),
+    "throughput": Entry(target="lmbench.workloads.throughput:run", about="batch size swept until throughput stops rising"),
+    "memory": Entry(target="lmbench.workloads.memory:run", about="every term of memory, measured beside its estimate"),
+    "stress": Entry(target="lmbench.workloads.stress:run", about="open-loop arrivals, the rate ramped until an SLO breaks"),
+}
+
+
+def resolve(target: str) -> Any:
+    """Import 'module:attribute' and return the attribute."""
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A 'did you mean' sentence for a name that is not known, or an empty string."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"Did you mean {matches[0]!r}?" if matches else ""

@@ -1,0 +1,132 @@
+"""The seams of the three axes: what a model, a compression method and an engine must offer; shapes, never behaviour.
+
+One contract runs through all of them. A language model is a function
+
+    forward(ids int64 [B, T], positions int64 [K], *state) -> (logits float [B, K, V], *state)
+
+that consumes T new tokens after whatever `state` has already seen and returns the logits at `positions`
+(indices into the T new tokens). With the empty state it is a full forward pass, with K = 1 a prefill,
+with T = 1 a decode step; models without a state take and return an empty one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float32]
+State = tuple[Any, ...]
+"""What an engine carries between steps, in the engine's own type; opaque to everybody else."""
+
+
+class Tokenizer(Protocol):
+    """Text to token ids and back."""
+
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def digest(self) -> str: ...
+    def encode(self, text: str) -> list[int]: ...
+    def decode(self, ids: Sequence[int]) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """What is known of a model before any engine loads it."""
+
+    name: str
+    family: str
+    parameters: int
+    vocab_size: int
+    max_tokens: int
+    carries_state: bool
+    """False: every step repeats the full forward pass over all tokens so far."""
+    weights_digest: str
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+class LanguageModel(Protocol):
+    """A built fp32 model. `module` is a torch.nn.Module (form 'module'), a Path (form 'onnx') or a numpy
+    callable (form 'fake'), obeying the contract in this module's docstring."""
+
+    @property
+    def facts(self) -> ModelFacts: ...
+    @property
+    def form(self) -> str: ...
+    @property
+    def module(self) -> Any: ...
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+    def empty_state(self, batch: int) -> State:
+        """State before the first token, as torch tensors (form 'module') or numpy arrays; caches have length 0."""
+
+    def flops(self, *, batch: int, tokens: int, past: int = 0, kept: int | None = None) -> int | None:
+        """Multiply-adds x 2 of one forward of `tokens` new tokens after `past`; None when unknown.
+
+        `kept` is the number of positions whose logits are computed; None = all of them.
+        """
+
+    def state_bytes(self, *, batch: int, tokens: int, element_bytes: int = 4) -> int:
+        """Analytic size of the state after `tokens` tokens, in bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """How far a level may be from its fp32 parent before it is wrong rather than compressed; None = no bound."""
+
+    kl_max: float | None
+    """Mean KL divergence parent || subject per token, in nats."""
+    top1_min: float | None
+    """Smallest share of positions whose most likely token agrees."""
+    perplexity_ratio_max: float | None
+    """Largest subject perplexity / parent perplexity."""
+
+
+class Compression(Protocol):
+    """One compression level. `form` tells it where the engine takes its weights: 'module' or 'onnx'."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def lineage(self) -> Mapping[str, object]:
+        """Method and parameters, as kept in the record."""
+
+    @property
+    def bound(self) -> Bound: ...
+    def on_module(self, module: Any, form: str) -> Any:
+        """The module this level feeds to an engine of that form; a new object, the parent stays as it was."""
+
+    def on_graph(self, path: Path, folder: Path) -> Path:
+        """The ONNX file for this level, written into `folder`; returns `path` itself when nothing changes."""
+
+
+class Engine(Protocol):
+    """A loaded subject that answers. Returning implies that the device has finished (results are on the host)."""
+
+    def forward(self, ids: IntArray, positions: IntArray, state: State) -> tuple[FloatArray, State]: ...
+    def empty_state(self, batch: int) -> State: ...
+    def describe(self) -> Mapping[str, object]:
+        """JSON facts: engine, version, device, threads, weight_bytes, disk_bytes, state dtype, compile_s, export_s, load_s."""
+
+    def close(self) -> None: ...
+
+
+class Trainer(Protocol):
+    """A model being trained on an engine."""
+
+    def step(self, ids: IntArray, targets: IntArray) -> tuple[float, float]:
+        """Forward, backward and optimizer on int64 [B, T] ids and targets: (mean loss in nats, gradient norm)."""
+
+    def loss(self, ids: IntArray, targets: IntArray) -> float:
+        """Mean loss in nats without touching the weights."""
+
+    def describe(self) -> Mapping[str, object]:
+        """Like Engine.describe, plus parameter_bytes, gradient_bytes, optimizer_bytes (None before the first step)."""
+
+    def close(self) -> None: ...

@@ -1,0 +1,1 @@
+"""The matrix: suites expanded into cases with stable ids and digests, and why a case cannot run here."""

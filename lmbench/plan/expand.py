@@ -1,0 +1,155 @@
+"""A suite's matrix multiplied out into cases; order and ids depend only on the suite file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from lmbench.base.errors import ConfigError, Problem
+from lmbench.plan.case import Case, Choice
+from lmbench.suite.load import Suite
+from lmbench.suite.names import model_kind
+from lmbench.suite.options import BACKEND_OPTIONS, COMPRESSION_OPTIONS, MODEL_OPTIONS
+from lmbench.suite.params import WORKLOAD_PARAMS, Params
+from lmbench.suite.spec import Cell, Marked, Matrix, Selector
+
+BUILT_IN_CORPORA = ("python-reference", "shakespeare")
+
+Coordinates = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Axes:
+    models: Mapping[str, Choice]
+    backends: Mapping[str, Choice]
+    compressions: Mapping[str, Choice]
+
+
+def expand(suite: Suite, root: Path) -> list[Case]:
+    """Every cell of every case of `suite`; raises ConfigError for a case without cells."""
+    axes = _axes(suite, root)
+    cases: list[Case] = []
+    empty: list[Problem] = []
+    for name, spec in suite.spec.cases.items():
+        cells = _cells(name, _merged(suite.spec.matrix, spec.matrix))
+        if not cells:
+            empty.append(_no_cells(suite, name))
+        cases += [_case(suite, root, axes, name, cell, tags) for cell, tags in cells.items()]
+    if empty:
+        raise ConfigError(empty)
+    return cases
+
+
+def _merged(suite: Matrix, case: Matrix) -> Matrix:
+    """The case's axes replace the suite's; its exclusions, additions and marks join them."""
+    return Matrix(
+        model=case.model or suite.model,
+        backend=case.backend or suite.backend or ["torch"],
+        compression=case.compression or suite.compression or ["none"],
+        exclude=[*suite.exclude, *case.exclude],
+        include=[*suite.include, *case.include],
+        mark=[*suite.mark, *case.mark],
+    )
+
+
+def _cells(case: str, matrix: Matrix) -> dict[Coordinates, tuple[str, ...]]:
+    cells: dict[Coordinates, tuple[str, ...]] = {}
+    for cell in product(matrix.model or [], matrix.backend or [], matrix.compression or []):
+        if not any(_matches(rule, case, cell) for rule in matrix.exclude):
+            cells[cell] = ()
+    for extra in matrix.include:
+        cells[_coordinates(extra)] = tuple(extra.tags)
+    return {cell: tuple(dict.fromkeys((*tags, *_marks(matrix.mark, case, cell)))) for cell, tags in cells.items()}
+
+
+def _coordinates(cell: Cell) -> Coordinates:
+    return cell.model, cell.backend, cell.compression
+
+
+def _matches(rule: Selector, case: str, cell: Coordinates) -> bool:
+    wanted = (rule.case, rule.model, rule.backend, rule.compression)
+    return all(names is None or value in names for names, value in zip(wanted, (case, *cell), strict=True))
+
+
+def _marks(rules: Iterable[Marked], case: str, cell: Coordinates) -> list[str]:
+    return [tag for rule in rules if _matches(rule, case, cell) for tag in rule.tags]
+
+
+def _case(suite: Suite, root: Path, axes: _Axes, name: str, cell: Coordinates, tags: tuple[str, ...]) -> Case:
+    spec = suite.spec.cases[name]
+    workload = spec.workload
+    schema = WORKLOAD_PARAMS[workload]
+    params = schema.model_validate(spec.model_dump(include=set(schema.model_fields)))
+    return Case(
+        suite=suite.shown_as,
+        name=name,
+        workload=workload,
+        params=params.model_dump(),
+        model=axes.models[cell[0]],
+        backend=axes.backends[cell[1]],
+        compression=axes.compressions[cell[2]],
+        corpus={"source": _corpus(suite, root)},
+        seed=suite.spec.seed,
+        tags=tuple(dict.fromkeys((*suite.spec.tags, *spec.tags, *tags))),
+        gate={**suite.spec.gate, **spec.gate},
+        timeout_s=spec.timeout_s,
+    )
+
+
+def _corpus(suite: Suite, root: Path) -> str:
+    source = suite.spec.corpus
+    return source if source in BUILT_IN_CORPORA else _from_root(suite.folder_of(("corpus",), root) / source, root)
+
+
+def _axes(suite: Suite, root: Path) -> _Axes:
+    spec = suite.spec
+    models = {}
+    for name, entry in spec.models.items():
+        kind, key = model_kind(entry.model)
+        options = dict(entry.model_extra or {}) | ({key: entry.model} if key else {})
+        models[name] = Choice(name=name, kind=kind, options=_located(_plain(MODEL_OPTIONS.get(kind), options), suite, root, name))
+    backends = {name: Choice(name=name, kind=name) for name in BACKEND_OPTIONS}
+    for name, backend in spec.backends.items():
+        options = _plain(BACKEND_OPTIONS[backend.backend], backend.model_extra or {})
+        backends[name] = Choice(name=name, kind=backend.backend, options=options)
+    compressions = {name: Choice(name=name, kind=name) for name in COMPRESSION_OPTIONS}
+    for name, level in spec.compressions.items():
+        options = _plain(COMPRESSION_OPTIONS[level.compression], level.model_extra or {})
+        compressions[name] = Choice(name=name, kind=level.compression, options=options)
+    return _Axes(models=models, backends=backends, compressions=compressions)
+
+
+def _plain(schema: type[Params] | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options without those left to the family's default, so that a new default changes no digest by itself."""
+    return dict(options) if schema is None else schema.model_validate(options).model_dump(exclude_none=True)
+
+
+def _located(options: dict[str, Any], suite: Suite, root: Path, name: str) -> dict[str, Any]:
+    """Relative paths of a model's options, taken from the file that wrote them."""
+    for key in ("path", "tokenizer"):
+        value = options.get(key)
+        if isinstance(value, str) and ("/" in value or value.endswith((".json", ".onnx"))):
+            options[key] = _from_root(suite.folder_of(("models", name), root) / value, root)
+    return options
+
+
+def _from_root(path: Path, root: Path) -> str:
+    """Relative to `root` where it lies below it, so that a checkout elsewhere has the same case digests."""
+    inside = Path(os.path.normpath(path))
+    return inside.relative_to(root).as_posix() if inside.is_relative_to(root) else str(inside)
+
+
+def _no_cells(suite: Suite, name: str) -> Problem:
+    place = suite.places.get(("cases", name))
+    return Problem(
+        file=place.file if place else suite.shown_as,
+        line=place.line if place else None,
+        key=f"cases.{name}.matrix",
+        found="no cell: no model is named, or every cell is excluded",
+        expected="at least one model x backend x compression",
+        hint="Name models under matrix.model, or remove the exclusion.",
+    )

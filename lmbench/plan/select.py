@@ -1,0 +1,64 @@
+"""Why a case cannot run on this machine: the reason and the remedy, found without importing any engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from importlib.util import find_spec
+
+from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS, Entry, Need
+from lmbench.plan.case import Case
+
+
+def obstacle(case: Case) -> str | None:
+    """'reason; remedy' when `case` cannot run here, None when nothing known stands in its way."""
+    model, backend = MODELS[case.model.kind], BACKENDS[case.backend.kind]
+    compression = COMPRESSIONS[case.compression.kind]
+    for found in (
+        _form(case, model, backend),
+        _level(case, model, backend, compression),
+        _training(case, backend),
+        _missing([*model.needs, *backend.needs, *compression.needs]),
+    ):
+        if found:
+            return found
+    return None
+
+
+def _form(case: Case, model: Entry, backend: Entry) -> str | None:
+    if model.form in backend.takes:
+        return None
+    fit = [name for name, entry in BACKENDS.items() if model.form in entry.takes]
+    return f"{case.backend.kind} cannot load a model of family {case.model.kind}; use {' or '.join(fit)}"
+
+
+def _level(case: Case, model: Entry, backend: Entry, compression: Entry) -> str | None:
+    level = case.compression.kind
+    if model.form not in compression.takes:
+        return f"{level} cannot be applied to a model of family {case.model.kind}; use none"
+    return backend.refuses.get(level)
+
+
+def _training(case: Case, backend: Entry) -> str | None:
+    if case.workload != "training_step":
+        return None
+    if backend.trainer is None:
+        fit = [name for name, entry in BACKENDS.items() if entry.trainer]
+        return f"{case.backend.kind} does not train; use {' or '.join(fit)}"
+    if case.compression.kind != "none":
+        return f"training starts from fp32 weights, not from {case.compression.name}; use compression none"
+    return None
+
+
+def _missing(needs: Iterable[Need]) -> str | None:
+    lacking = [need for need in dict.fromkeys(needs) if not _installed(need.module)]
+    if not lacking:
+        return None
+    modules = ", ".join(need.module for need in lacking)
+    extras = ",".join(dict.fromkeys(need.extra for need in lacking))
+    return f"not installed: {modules}; run: pip install 'pytest-lmbench[{extras}]'"
+
+
+@cache
+def _installed(module: str) -> bool:
+    return find_spec(module) is not None

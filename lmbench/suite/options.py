@@ -1,0 +1,121 @@
+"""The options of each model family, backend and compression, as suite files may write them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lmbench.suite.params import Count, Params
+
+Size = Literal["nano", "tiny", "mini", "small", "base"]
+
+
+class ModelOptions(Params):
+    """Options all trainable families share."""
+
+    tokenizer: str | None = Field(None, description="bytes, characters, bpe, bpe-<vocabulary size>, or a tokenizer.json")
+    max_tokens: Count | None = Field(None, description="longest context in tokens")
+    train_steps: Annotated[int, Field(ge=0)] | None = Field(None, description="pre-train on the corpus this many steps, once")
+
+
+class RecurrentOptions(ModelOptions):
+    """`char-gru` and `lstm`."""
+
+    size: Size | None = Field(None, description="named size; the other options override it")
+    embedding: Count | None = Field(None, description="width of the token embedding")
+    hidden: Count | None = Field(None, description="width of the recurrent state")
+    layers: Count | None = Field(None, description="recurrent layers")
+
+
+class DecoderOptions(ModelOptions):
+    """`decoder`."""
+
+    size: Size | None = Field(None, description="named size; the other options override it")
+    width: Count | None = Field(None, description="model width d")
+    layers: Count | None = Field(None, description="blocks")
+    heads: Count | None = Field(None, description="query heads")
+    kv_heads: Count | None = Field(None, description="key and value heads; fewer than heads is grouped-query attention")
+    mlp_width: Count | None = Field(None, description="hidden width of the MLP")
+    positions: Literal["rotary", "learned"] | None = Field(None, description="position information")
+    norm: Literal["rms", "layer"] | None = Field(None, description="normalisation before each block")
+    mlp: Literal["swiglu", "gelu"] | None = Field(None, description="MLP variant")
+
+
+class HuggingFaceOptions(Params):
+    """`huggingface`."""
+
+    path: str = Field(description="a local model directory, or smollm2 after `lmbench fetch smollm2`")
+
+
+class OnnxFileOptions(Params):
+    """`onnx-file`."""
+
+    path: str = Field(description="the .onnx file")
+    tokenizer: str | None = Field(None, description="bytes, characters, bpe, or a tokenizer.json")
+    max_tokens: Count | None = Field(None, description="longest context in tokens")
+
+
+class FakeOptions(Params):
+    """`fake` model."""
+
+    vocab_size: Count | None = Field(None, description="tokens in the vocabulary")
+    max_tokens: Count | None = Field(None, description="longest context in tokens")
+    work: Annotated[int, Field(ge=0)] | None = Field(None, description="counted loop per token")
+    ballast_bytes: Annotated[int, Field(ge=0)] | None = Field(None, description="memory allocated and touched")
+    carries_state: bool | None = Field(None, description="whether decoding goes on from a state")
+    parameters: Count | None = Field(None, description="the number it claims to have")
+
+
+class BackendOptions(Params):
+    """Options of every backend."""
+
+    threads: Count | None = Field(None, description="compute threads; default: all CPUs of the affinity mask")
+
+
+class TorchOptions(BackendOptions):
+    """`torch` and `torch-compile`."""
+
+    device: str | None = Field(None, description="cpu (default), cuda or cuda:N")
+
+
+class FakeBackendOptions(Params):
+    """`fake` backend."""
+
+    perturb: Annotated[float, Field(ge=0)] | None = Field(None, description="noise added to the logits")
+    crash: Literal["segfault", "exception", "hang"] | None = Field(None, description="how to fail on the first call")
+
+
+class NoOptions(Params):
+    """A method without options."""
+
+
+class PruneOptions(Params):
+    """`prune-magnitude`."""
+
+    sparsity: Annotated[float, Field(gt=0, lt=1)] = Field(description="share of the weights set to zero")
+
+
+MODEL_OPTIONS: dict[str, type[Params]] = {
+    "char-gru": RecurrentOptions,
+    "lstm": RecurrentOptions,
+    "decoder": DecoderOptions,
+    "huggingface": HuggingFaceOptions,
+    "onnx-file": OnnxFileOptions,
+    "fake": FakeOptions,
+}
+"""'imported' is not here: its options are the keyword arguments of the user's own function."""
+
+BACKEND_OPTIONS: dict[str, type[Params]] = {
+    "torch": TorchOptions,
+    "torch-compile": TorchOptions,
+    "onnxruntime": BackendOptions,
+    "fake": FakeBackendOptions,
+}
+
+COMPRESSION_OPTIONS: dict[str, type[Params]] = {
+    "none": NoOptions,
+    "bf16": NoOptions,
+    "int8-dynamic": NoOptions,
+    "prune-magnitude": PruneOptions,
+}

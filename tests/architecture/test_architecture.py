@@ -1,0 +1,138 @@
+"""The house rules that no linter checks: sizes, names, what may be imported at collection, one clock."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "lmbench"
+FILES = sorted(PACKAGE.rglob("*.py"))
+HEAVY = {
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "transformers",
+    "torchao",
+    "tokenizers",
+    "safetensors",
+    "gguf",
+    "tensorrt",
+    "pynvml",
+}
+HEAVY_ROOMS = ("models", "compress", "backends", "measure/probes")
+BASE = {"__init__", "cache", "catalogue", "digest", "errors", "files", "registry", "seams", "units"}
+MAX_LINES = 300
+MAX_FUNCTION_LINES = 40
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def test_files_stay_short() -> None:
+    assert {str(path): n for path in FILES if (n := len(path.read_text().splitlines())) > MAX_LINES} == {}
+
+
+def test_functions_stay_short() -> None:
+    long = {}
+    for path in FILES:
+        for node in functions(path):
+            docstring = ast.get_docstring(node, clean=False) or ""
+            length = (node.end_lineno or node.lineno) - node.lineno - docstring.count("\n")
+            if length > MAX_FUNCTION_LINES:
+                long[f"{path.relative_to(ROOT)}:{node.name}"] = length
+    assert long == {}
+
+
+def test_base_is_a_closed_list() -> None:
+    assert {path.stem for path in (PACKAGE / "base").glob("*.py")} == BASE
+
+
+def test_every_module_says_what_it_does() -> None:
+    assert [str(path) for path in FILES if not ast.get_docstring(tree(path))] == []
+
+
+def test_nothing_looks_like_a_test_to_pytest() -> None:
+    for path in FILES:
+        assert not path.name.startswith("test_"), path
+        classes = [node.name for node in ast.walk(tree(path)) if isinstance(node, ast.ClassDef)]
+        assert [name for name in classes if name.startswith("Test")] == [], path
+
+
+def test_no_catch_all_modules() -> None:
+    assert [path for path in FILES if path.stem in {"utils", "helpers", "common", "misc"}] == []
+
+
+def test_heavy_libraries_stay_in_their_rooms() -> None:
+    strays = {}
+    for path in FILES:
+        place = path.relative_to(PACKAGE).as_posix()
+        allowed = place.startswith(HEAVY_ROOMS) or place == "data/tokenizers.py"
+        if not allowed and (found := imported(path) & HEAVY):
+            strays[place] = found
+    assert strays == {}
+
+
+def test_broad_excepts_only_where_cases_are_run() -> None:
+    broad = []
+    for path in FILES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ExceptHandler) and (node.type is None or ast.unparse(node.type) == "Exception"):
+                broad.append(path.relative_to(PACKAGE).as_posix())
+    assert [place for place in broad if not place.startswith("run/")] == []
+
+
+def test_no_backend_is_named_outside_its_own_room() -> None:
+    """A branch on a backend's name is a missing method of the seam."""
+    names = {"torch", "torch-compile", "onnxruntime"}
+    for path in FILES:
+        place = path.relative_to(PACKAGE).as_posix()
+        if place.startswith(("backends/", "models/", "compress/", "base/registry.py")):
+            continue
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Compare):
+                words = {leaf.value for leaf in ast.walk(node) if isinstance(leaf, ast.Constant) and isinstance(leaf.value, str)}
+                assert not words & names, f"{place}:{node.lineno} compares with {words & names}"
+
+
+@pytest.mark.parametrize("statement", ["import lmbench.plugin.hooks", "import lmbench.cli.main", "import lmbench.plugin.session"])
+def test_importing_the_plugin_and_the_command_leaves_torch_alone(statement: str) -> None:
+    code = f"import sys; {statement}; print(sorted({HEAVY - {'pynvml'}!r} & set(sys.modules)))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert shown.stdout.strip() == "[]"
+
+
+def test_exactly_one_thing_loads_the_plugin() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"]["pytest11"] == {"lmbench": "lmbench.plugin.hooks"}
+    assert "lmbench.plugin" not in (ROOT / "conftest.py").read_text()
+
+
+def test_the_layers_of_the_linter_are_all_the_rooms() -> None:
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
+    rooms = {room.strip() for layer in contract["layers"] for room in layer.split(":")}
+    assert rooms == {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
