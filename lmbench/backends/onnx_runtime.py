@@ -1,0 +1,124 @@
+"""ONNX Runtime on its CPU provider: exported torch modules and ONNX files of the user's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as faults
+
+from lmbench.backends.onnx_export import Artifact, prepare
+from lmbench.backends.options import count, only
+from lmbench.base.errors import SubjectError
+from lmbench.base.seams import Compression, Engine, FloatArray, IntArray, LanguageModel, State
+
+NAME = "onnxruntime"
+PROVIDERS = ["CPUExecutionProvider"]
+ERRORS_ONLY = 3
+_FAULTS = (
+    faults.EPFail,
+    faults.Fail,
+    faults.InvalidArgument,
+    faults.InvalidGraph,
+    faults.InvalidProtobuf,
+    faults.NotImplemented,
+    faults.RuntimeException,
+)
+
+
+def load(model: LanguageModel, method: Compression, options: Mapping[str, Any]) -> Engine:
+    """The model at this level in an inference session. Option: `threads` (a count; default: all CPUs it may use)."""
+    only(NAME, options, ["threads"])
+    threads = count(NAME, options, "threads") or len(os.sched_getaffinity(0))
+    artifact = prepare(model, method)
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.log_severity_level = ERRORS_ONLY
+    try:
+        session = onnxruntime.InferenceSession(artifact.path, settings, providers=PROVIDERS)
+    except _FAULTS as error:
+        text = f"ONNX Runtime {onnxruntime.__version__} cannot load {model.facts.name!r} at level {method.name!r}: {error}"
+        raise SubjectError(f"{text}\nUse the torch backend for this combination") from error
+    kind = SimpleEngine if model.facts.details.get("simple") else OnnxRuntimeEngine
+    return kind(model=model, artifact=artifact, session=session, threads=threads)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One part of a state, kept in the runtime's own memory between steps."""
+
+    value: Any
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the tensor in bytes."""
+        return int(self.value.tensor_size_in_bytes())
+
+
+class OnnxRuntimeEngine:
+    """A session over a graph that follows the model contract: ids, positions, past_i -> logits, present_i."""
+
+    def __init__(self, *, model: LanguageModel, artifact: Artifact, session: Any, threads: int) -> None:
+        self._model = model
+        self._artifact = artifact
+        self._session = session
+        self._threads = threads
+        self._inputs = [item.name for item in session.get_inputs()]
+        self._outputs = [item.name for item in session.get_outputs()]
+
+    def forward(self, ids: IntArray, positions: IntArray, state: State) -> tuple[FloatArray, State]:
+        """As `Engine.forward`; the state stays inside the runtime."""
+        values = [_held(ids).value, _held(positions).value, *(part.value for part in state)]
+        logits, *after = self._run(values)
+        return logits.numpy(), tuple(Held(value) for value in after)
+
+    def empty_state(self, batch: int) -> State:
+        """The model's empty state, handed to the runtime."""
+        return tuple(_held(np.asarray(part)) for part in self._model.empty_state(batch))
+
+    def describe(self) -> Mapping[str, object]:
+        """JSON facts; `artifact` says whether the graph was built now or came from the cache."""
+        facts = self._artifact.facts
+        return {
+            "engine": NAME,
+            "version": onnxruntime.__version__,
+            "device": "cpu",
+            "threads": self._threads,
+            "dtype": "float32",
+            "state_dtype": "float32",
+            "weight_bytes": facts["initializer_bytes"],
+            "disk_bytes": sum(file.stat().st_size for file in self._artifact.files),
+            "zero_share": facts["zero_share"],
+            "opset": facts["opset"],
+            "providers": self._session.get_providers(),
+            "artifact": "built" if self._artifact.built else "cached",
+        }
+
+    def close(self) -> None:
+        """Let go of the session and its memory."""
+        self._session = None
+
+    def _run(self, values: Sequence[Any]) -> list[Any]:
+        feed = dict(zip(self._inputs, values, strict=True))
+        try:
+            results: list[Any] = self._session.run_with_ort_values(self._outputs, feed)
+        except _FAULTS as error:
+            raise SubjectError(f"ONNX Runtime {onnxruntime.__version__} failed on {self._model.facts.name!r}: {error}") from error
+        return results
+
+
+class SimpleEngine(OnnxRuntimeEngine):
+    """A session over a graph of one input, ids [B, T] -> logits [B, T, V]: no state, positions picked afterwards."""
+
+    def forward(self, ids: IntArray, positions: IntArray, state: State) -> tuple[FloatArray, State]:
+        """As `Engine.forward`; computes the logits of all positions whatever is asked for."""
+        logits = self._run([_held(ids).value])[0].numpy()
+        return np.ascontiguousarray(logits[:, positions], dtype=np.float32), state
+
+
+def _held(array: Any) -> Held:
+    return Held(onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array)))

@@ -1,0 +1,117 @@
+"""PyTorch as it is, one operator at a time; the reference every other engine is compared with."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lmbench.backends.options import choice, count, only
+from lmbench.backends.torch_weights import disk_bytes, float_dtype, weight_bytes, zero_share
+from lmbench.base.errors import Unavailable
+from lmbench.base.seams import Compression, Engine, FloatArray, IntArray, LanguageModel, State
+
+NAME = "torch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where and how wide a torch engine runs; None threads leaves torch's own choice."""
+
+    device: str
+    threads: int | None
+
+
+def load(model: LanguageModel, method: Compression, options: Mapping[str, Any]) -> Engine:
+    """The model at this level, eager. Options: `threads` (a count), `device` ('cpu' or 'cuda')."""
+    settings = read_settings(NAME, options)
+    module = placed(method.on_module(model.module, "module"), settings)
+    return TorchEngine(model=model, method=method, module=module, call=module, settings=settings)
+
+
+def read_settings(backend: str, options: Mapping[str, Any]) -> Settings:
+    """Options as settings; ConfigError for unknown ones, Unavailable without the device."""
+    only(backend, options, ["device", "threads"])
+    device = choice(backend, options, "device", ("cpu", "cuda"))
+    if device == "cuda" and not torch.cuda.is_available():
+        reason = f"torch {torch.__version__} finds no CUDA device"
+        raise Unavailable(reason, "use device: cpu, or install a CUDA build of torch on a machine with an NVIDIA driver")
+    return Settings(device=device, threads=count(backend, options, "threads"))
+
+
+def placed(module: torch.nn.Module, settings: Settings) -> torch.nn.Module:
+    """The module on its device and in evaluation mode; copied first when either would change the caller's."""
+    if settings.device == "cpu" and not module.training:
+        return module
+    return copy.deepcopy(module).to(settings.device).eval()
+
+
+class TorchEngine:
+    """A torch module that answers; `call` is what runs (the module itself, or its compiled form)."""
+
+    name = NAME
+
+    def __init__(
+        self,
+        *,
+        model: LanguageModel,
+        method: Compression,
+        module: torch.nn.Module,
+        call: Callable[..., tuple[torch.Tensor, ...]],
+        settings: Settings,
+    ) -> None:
+        self._model = model
+        self._sparse = "sparsity" in method.lineage
+        self._module: torch.nn.Module | None = module
+        self._call = call
+        self._device = torch.device(settings.device)
+        self._dtype = float_dtype(module)
+        self._threads_before = torch.get_num_threads()
+        if settings.threads is not None:
+            torch.set_num_threads(settings.threads)
+
+    def forward(self, ids: IntArray, positions: IntArray, state: State) -> tuple[FloatArray, State]:
+        """As `Engine.forward`; the logits arrive on the host as float32, which waits for the device."""
+        with torch.inference_mode():
+            placed_ids = torch.tensor(ids, device=self._device)
+            kept = torch.tensor(positions, device=self._device)
+            logits, *after = self._call(placed_ids, kept, *state)
+            return logits.float().cpu().numpy(), tuple(after)
+
+    def empty_state(self, batch: int) -> State:
+        """The model's empty state on this device, floating-point parts in the module's type."""
+        # Inside inference mode, so that a compiled engine sees the same kind of tensor as in every later state.
+        with torch.inference_mode():
+            return tuple(
+                part.to(self._device, self._dtype if part.is_floating_point() else part.dtype)
+                for part in self._model.empty_state(batch)
+            )
+
+    def describe(self) -> Mapping[str, object]:
+        """JSON facts; `zero_share` (of all parameters) only for levels that declare a sparsity."""
+        assert self._module is not None, "described after close"  # noqa: S101
+        dtype = str(self._dtype).removeprefix("torch.")
+        facts: dict[str, object] = {
+            "engine": self.name,
+            "version": torch.__version__,
+            "device": str(self._device),
+            "threads": torch.get_num_threads(),
+            "dtype": dtype,
+            "state_dtype": dtype,
+            "weight_bytes": weight_bytes(self._module),
+            "disk_bytes": disk_bytes(self._module),
+        }
+        return facts | {"zero_share": zero_share(self._module)} if self._sparse else facts
+
+    def close(self) -> None:
+        """Let go of the weights and give torch its former number of threads back."""
+        self._module = None
+        self._call = _closed
+        torch.set_num_threads(self._threads_before)
+
+
+def _closed(*_: object) -> tuple[torch.Tensor, ...]:
+    raise RuntimeError("forward was called on an engine that is closed")

@@ -1,0 +1,1 @@
+"""The console command: thin verbs over the rooms, with help that teaches and exit statuses that mean something."""

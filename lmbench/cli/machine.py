@@ -1,0 +1,54 @@
+"""`lmbench doctor` and `lmbench ceilings`: what this machine has, lacks and can do at most."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from lmbench.base.units import pretty
+from lmbench.measure import ceilings as measured
+from lmbench.measure.machine import machine_class
+from lmbench.run.doctor import diagnose, exit_status
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="as JSON")
+def doctor(*, as_json: bool) -> None:
+    """Is this machine fit to measure? Noise, governor, throttling, swap, probes and backends, with remedies.
+
+    Exit status: 0 fit, 1 with warnings, 2 when something makes numbers wrong.
+    """
+    findings = diagnose()
+    if as_json:
+        rows = [asdict(finding) for finding in findings]
+        click.echo(json.dumps({"machine_class": machine_class().slug, "findings": rows}, indent=1))
+    else:
+        click.echo(f"machine class: {machine_class().slug}")
+        table = Table("", "area", "found", "why it matters", "remedy", box=None, pad_edge=False)
+        for finding in findings:
+            table.add_row(finding.level, finding.area, finding.found, finding.why, finding.remedy)
+        Console(width=None if sys.stdout.isatty() else 180, highlight=False).print(table, markup=False)
+    sys.exit(exit_status(findings))
+
+
+@click.command()
+@click.option("--refresh", is_flag=True, help="measure again and replace the cached values")
+@click.option("--json", "as_json", is_flag=True, help="as JSON")
+def ceilings(*, refresh: bool, as_json: bool) -> None:
+    """Measure this machine's peaks: matmul FLOP/s per dtype and memory bandwidth.
+
+    They are the denominators of MFU and MBU, cached per machine class. Measure them while nothing else runs.
+    """
+    found = measured.ceilings(lambda text: click.echo(text, err=True), refresh=refresh)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=1))
+        return
+    for dtype, flops in found.matmul_flops.items():
+        click.echo(f"matmul {dtype:6} {pretty(flops, 'FLOP/s')}")
+    click.echo(f"memory        {pretty(found.memory_bytes_per_s, 'bytes/s')}")
+    click.echo(f"measured at   {found.measured_at}")

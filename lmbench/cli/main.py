@@ -1,0 +1,46 @@
+"""`lmbench`: the verbs that need no pytest."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from lmbench import __version__
+from lmbench.base.errors import LmbenchError
+from lmbench.cli.data import cache, fetch
+from lmbench.cli.machine import ceilings, doctor
+from lmbench.cli.reference import metrics
+from lmbench.cli.results import baseline, report
+from lmbench.cli.suites import suites
+
+USAGE_ERROR = 2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="lmbench")
+def cli() -> None:
+    """Benchmarks and stress tests for language-model workloads.
+
+    Suites are run by pytest:  pytest suites/ --benchmark-compare --benchmark-autosave
+
+    \b
+    Before the first run:   lmbench doctor            is this machine fit to measure?
+                            lmbench fetch smollm2     a real pretrained model
+    While writing suites:   lmbench suites validate   every fault at once, with file and line
+    After a run:            lmbench report            rebuild reports from stored runs
+                            lmbench baseline list     what the next run is compared with
+    """
+
+
+for command in (suites, metrics, fetch, cache, doctor, ceilings, report, baseline):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command; expected errors are one message and exit status 2."""
+    try:
+        cli()
+    except LmbenchError as error:
+        click.echo(f"lmbench: {error}", err=True)
+        sys.exit(USAGE_ERROR)

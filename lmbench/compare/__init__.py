@@ -1,0 +1,1 @@
+"""Is it worse: pure arithmetic on records, without files, clocks or printing."""

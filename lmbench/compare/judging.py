@@ -1,0 +1,83 @@
+"""Records become verdicts: a case against its stored runs, and the cases that are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from lmbench.compare import metrics
+from lmbench.compare.comparability import comparable, why_incomparable
+from lmbench.compare.tolerance import NOISY, tripwired
+from lmbench.compare.verdicts import ERROR, INCOMPARABLE, MISSING, NEW, Verdict
+from lmbench.record.record import ERROR as FAILED
+from lmbench.record.record import FULL, OK, Record
+
+
+def compare_case(record: Record, baselines: Sequence[Record], reruns: Sequence[Record] = ()) -> list[Verdict]:
+    """Verdicts on one case: one per metric that can be judged, or a single one on the whole case.
+
+    `baselines` are its stored records, newest first; those of another machine class or declaration are left out.
+    `reruns` are up to two more runs of the same case in processes of their own, made because `suspects` named
+    something. A record of mode 'once' is never compared.
+    """
+    node_id = record.case.node_id
+    if record.status != OK:
+        failure = record.failure
+        why = f"{failure.kind}: {failure.message}" if failure else "the case failed without saying why"
+        return [Verdict(node_id=node_id, metric=None, outcome=ERROR, why=why)]
+    if record.mode != FULL:
+        return []
+    if not baselines:
+        return [Verdict(node_id=node_id, metric=None, outcome=NEW, why="no stored run has this case")]
+    stored = comparable(baselines, record)
+    if not stored:
+        why = "; ".join(why_incomparable(baselines[0], record))
+        return [Verdict(node_id=node_id, metric=None, outcome=INCOMPARABLE, why=why, n_baselines=len(baselines))]
+    heads = _heads(record, reruns)
+    can_fail = tripwired(record)
+    names = dict.fromkeys([*record.metrics, *stored[0].metrics])
+    judged = (metrics.judge_metric(name, heads, stored, can_fail=name in can_fail) for name in names)
+    return [verdict for verdict in judged if verdict is not None]
+
+
+def suspects(record: Record, baselines: Sequence[Record]) -> tuple[str, ...]:
+    """The times and rates on which this run alone trips the wire; rerun the case in fresh processes when there are any."""
+    if record.status != OK or record.mode != FULL:
+        return ()
+    stored = comparable(baselines, record)
+    return tuple(
+        name
+        for name, metric in record.metrics.items()
+        if metric.kind in NOISY and name in tripwired(record) and metrics.trips(name, (record,), stored)
+    )
+
+
+def compare_missing(
+    expected: Iterable[str],
+    collected: Collection[str],
+    *,
+    suites: Collection[str] | None = None,
+    skipped: Mapping[str, str] | None = None,
+) -> list[Verdict]:
+    """One 'missing' verdict per expected case that is gone, or that is skipped now (node id -> reason).
+
+    `collected` holds every case collected, deselected ones included. With `suites`, only cases of those suite files
+    count: what was not asked for is not missing.
+    """
+    reasons = skipped or {}
+    found = []
+    for node_id in expected:
+        if suites is not None and node_id.partition("::")[0] not in suites:
+            continue
+        if node_id in reasons:
+            why = f"was measured before and is skipped now: {reasons[node_id]}"
+        elif node_id not in collected:
+            why = "was measured before and is not in the suite any more; if that is meant, store this run as the new baseline"
+        else:
+            continue
+        found.append(Verdict(node_id=node_id, metric=None, outcome=MISSING, why=why))
+    return found
+
+
+def _heads(record: Record, reruns: Sequence[Record]) -> tuple[Record, ...]:
+    usable = (rerun for rerun in reruns if rerun.status != FAILED and rerun.mode == FULL)
+    return (record, *comparable(tuple(usable), record))

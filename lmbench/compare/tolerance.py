@@ -1,0 +1,92 @@
+"""How much each metric may move, and which times and rates a single run may fail on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lmbench.base.catalogue import HIGHER, METRICS
+from lmbench.measure.measurement import Metric
+from lmbench.plan.case import Case
+from lmbench.record.record import Record
+
+NOISY = ("time", "rate")
+
+TRIPWIRED: Mapping[str, tuple[str, ...]] = {
+    "training_step": ("step_p50_s", "trained_tokens_per_s"),
+    "latency": ("ttft_p50_s", "tpot_p50_s", "latency_p50_s", "prefill_p50_s", "decode_p50_s", "output_tokens_per_s"),
+    "throughput": ("output_tokens_per_s", "total_tokens_per_s"),
+    "memory": (),
+    "stress": ("service_p50_s", "max_sustainable_rate"),
+}
+"""Workload -> the times and rates that can fail a case from stored runs alone.
+
+They are the medians (the mean where a median is not known, see `tripwired`) and the rates of the thing the workload
+is about. Left out, and at worst inconclusive: tails (p90 to p99), which a single run estimates from a handful of
+samples; `itl_*`, which repeats tpot; first_call_s, compile_s, load_s and recovery_s, which happen once per run;
+mfu and mbu, whose denominators are measured too; and in `stress` the response times, goodput and attainment, which
+depend on how far past saturation the ramp went. A suite's gate that names a left-out metric makes it one that can fail.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """The allowed change for the worse: whichever is larger of `relative` x |baseline| and `floor` (in the unit)."""
+
+    relative: float
+    floor: float
+    declared: bool
+    """True when the suite's gate names the metric."""
+
+    def allowed(self, baseline: float) -> float:
+        """The allowed change for the worse, in the metric's unit."""
+        return max(self.relative * abs(baseline), self.floor)
+
+
+def tolerance_for(case: Case, metric: Metric) -> Tolerance | None:
+    """The suite's gate, else the catalogue's tolerance; None for a metric that is never gated.
+
+    Times and rates have no catalogue tolerance (the tripwire judges them): theirs is 0 unless the suite names one.
+    An info metric is gated only when the suite names it and it has a better direction.
+    """
+    spec = METRICS.get(metric.name)
+    floor = spec.floor if spec else 0.0
+    declared = case.gate.get(metric.name)
+    if metric.better is None or (metric.kind == "info" and declared is None):
+        return None
+    if declared is not None:
+        return Tolerance(relative=declared, floor=floor, declared=True)
+    return Tolerance(relative=(spec.tolerance or 0.0) if spec else 0.0, floor=floor, declared=False)
+
+
+def tripwired(record: Record) -> frozenset[str]:
+    """Names of the record's times and rates that can fail: its workload's row, the suite's gate, means for medians.
+
+    A mean stands in for a median that this record does not know.
+    """
+    names = {_known(name, record) for name in TRIPWIRED.get(record.case.workload, ())}
+    names |= {name for name in record.case.gate if name in METRICS and METRICS[name].kind in NOISY}
+    return frozenset(names)
+
+
+def resolution(case: Case, name: str) -> float:
+    """The smallest relative step the metric can show, below which a change means nothing.
+
+    `max_sustainable_rate` lies on the ramp's ladder: neighbouring rungs are `growth` apart.
+    """
+    if name == "max_sustainable_rate":
+        return max(float(case.params.get("growth", 1.0)) * 1.05 - 1.0, 0.0)
+    return 0.0
+
+
+def is_higher_better(metric: Metric) -> bool:
+    """Whether a larger value is an improvement."""
+    return metric.better == HIGHER
+
+
+def _known(name: str, record: Record) -> str:
+    metric = record.metrics.get(name)
+    if name.endswith("_p50_s") and (metric is None or metric.value is None):
+        mean = name.removesuffix("_p50_s") + "_mean_s"
+        return mean if mean in record.metrics else name
+    return name

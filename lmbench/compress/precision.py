@@ -1,0 +1,25 @@
+"""Lower floating-point precision: weights, activations and state in bfloat16."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from lmbench.base.seams import Bound, Compression
+from lmbench.compress.level import Level
+from lmbench.compress.options import only
+
+BF16 = Bound(kl_max=0.02, top1_min=0.90, perplexity_ratio_max=1.03)
+
+
+def build_bf16(options: Mapping[str, Any]) -> Compression:
+    """The level 'bf16': every floating-point parameter and buffer of a deep copy cast to bfloat16; takes no options."""
+    only("bf16", options)
+    return Level(name="bf16", lineage={"method": "bf16", "weights": "bf16"}, bound=BF16, change_module=_to_bf16)
+
+
+def _to_bf16(module: Any) -> Any:
+    import torch
+
+    return copy.deepcopy(module).to(torch.bfloat16)

@@ -1,0 +1,1 @@
+"""The clock and everything read beside it: phases, sampler, probes, metrics, ceilings; nothing here judges a number."""

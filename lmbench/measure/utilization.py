@@ -1,0 +1,75 @@
+"""Work done over what this machine can do at most: MFU, MBU and the resource metrics; a misleading ratio is None."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lmbench.measure.ceilings import Ceilings
+from lmbench.measure.measurement import Metric, metric
+
+STALE = "the ceiling is stale or was measured under load: run `lmbench ceilings --refresh`"
+
+
+def mfu(flops: float | None, seconds: float, dtype: str, ceilings: Ceilings | None) -> Metric:
+    """Model FLOPs utilization: (flops / seconds) / the measured matmul peak of the same precision.
+
+    `flops` are those the model needs, recomputation not counted (Chowdhery et al. 2022, PaLM, appendix B).
+    `dtype` is 'fp32', 'bf16' or 'int8'. None with a reason when something is unknown or the ratio exceeds 1.
+    """
+    if ceilings is None:
+        return metric("mfu", None, reason="this machine's ceilings are not known: run `lmbench ceilings`")
+    peak = ceilings.matmul_flops.get(dtype)
+    if peak is None:
+        return metric("mfu", None, reason=f"no measured matmul ceiling for {dtype}")
+    return _ratio("mfu", flops, seconds, peak, "the model's FLOPs are not known")
+
+
+def mbu(bytes_moved: float | None, seconds: float, ceilings: Ceilings | None) -> Metric:
+    """Model bandwidth utilization: (bytes / seconds) / the measured memory bandwidth.
+
+    `bytes_moved` are the weights and the state that a decode step must read (Agarwal et al. 2023,
+    "LLM Inference Performance Engineering: Best Practices").
+    """
+    if ceilings is None or ceilings.memory_bytes_per_s is None:
+        return metric("mbu", None, reason="this machine's memory bandwidth is not known: run `lmbench ceilings`")
+    return _ratio("mbu", bytes_moved, seconds, ceilings.memory_bytes_per_s, "the bytes a step must read are not known")
+
+
+def resource_metrics(summary: Mapping[str, Any], *, cpus: float, tokens: int | None = None) -> list[Metric]:
+    """cpu_utilization, energy_j and energy_per_token_j from a sampler's summary.
+
+    `cpus` are those available (see machine.usable_cpus), `tokens` those processed in the summary's window.
+    """
+    return [_cpu_utilization(summary, cpus), *_energy(summary, tokens)]
+
+
+def _ratio(name: str, amount: float | None, seconds: float, peak: float, unknown: str) -> Metric:
+    if amount is None:
+        return metric(name, None, reason=unknown)
+    if seconds <= 0:
+        return metric(name, None, reason=f"no time passed ({seconds:g} s)")
+    value = amount / seconds / peak
+    if value > 1:
+        return metric(name, None, reason=f"the ratio would be {value:.2f}, and nothing exceeds its ceiling; {STALE}")
+    return metric(name, value)
+
+
+def _cpu_utilization(summary: Mapping[str, Any], cpus: float) -> Metric:
+    window, used = summary.get("window"), summary.get("totals", {}).get("cpu_s")
+    if window is None or used is None or window["wall_s"] <= 0:
+        return metric("cpu_utilization", None, reason=summary.get("problem") or "no CPU samples in the window")
+    return metric("cpu_utilization", used / window["wall_s"] / cpus, n=window["samples"])
+
+
+def _energy(summary: Mapping[str, Any], tokens: int | None) -> list[Metric]:
+    account = summary.get("energy", {"total_j": None, "reason": summary.get("problem") or "no samples"})
+    total, reason = account["total_j"], account["reason"] or "no energy counter"
+    if total is None:
+        return [metric("energy_j", None, reason=reason), metric("energy_per_token_j", None, reason=reason)]
+    per_token = total / tokens if tokens else None
+    covers = f"covers {', '.join(account['covers'])}"
+    return [
+        metric("energy_j", total, reason=covers),
+        metric("energy_per_token_j", per_token, reason=covers if tokens else "no tokens were processed in the window"),
+    ]

@@ -1,0 +1,70 @@
+"""From a freshly designed torch module to a built model: seeded weights, optional pre-training, facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from lmbench.base.seams import ModelFacts, Tokenizer
+from lmbench.data.corpora import Corpus
+from lmbench.models.built import BuiltModel, FlopRule, Shapes, count_parameters, torch_zeros, weights_digest
+from lmbench.models.training import pretrained_state
+
+
+class OwnModule(Protocol):
+    """What the modules of this room offer beside the forward contract."""
+
+    def empty_state(self, batch: int) -> tuple[Tensor, ...]: ...
+    def state_shapes(self, batch: int, tokens: int) -> Shapes: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Design:
+    """A model that has a shape but no weights yet."""
+
+    name: str
+    family: str
+    hyper: Mapping[str, Any]
+    """Everything `make` depends on, as plain JSON: part of the cache key, kept as details."""
+    make: Callable[[], Any]
+    """Makes the torch module, which is an OwnModule; its random weights come from torch's generator."""
+    flop_rule: FlopRule
+    tokenizer: Tokenizer
+    max_tokens: int
+    train_steps: int
+
+
+def assemble(design: Design, corpus: Corpus, seed: int) -> BuiltModel:
+    """Make the module with weights drawn from `seed`, pre-train it if the design asks for steps, and describe it.
+
+    torch's global generator is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = design.make().eval()
+    if design.train_steps:
+        key = {"family": design.family, **design.hyper}
+        module.load_state_dict(pretrained_state(module, design.tokenizer, corpus, design.train_steps, seed, key))
+    facts = ModelFacts(
+        name=design.name,
+        family=design.family,
+        parameters=count_parameters(module),
+        vocab_size=design.tokenizer.vocab_size,
+        max_tokens=design.max_tokens,
+        carries_state=True,
+        weights_digest=weights_digest(module.state_dict()),
+        details={**design.hyper, "train_steps": design.train_steps, "tokenizer_digest": design.tokenizer.digest},
+    )
+    return BuiltModel(
+        facts=facts,
+        form="module",
+        module=module,
+        tokenizer=design.tokenizer,
+        state_shapes=module.state_shapes,
+        zeros=torch_zeros,
+        flop_rule=design.flop_rule,
+    )

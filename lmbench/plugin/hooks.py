@@ -1,0 +1,97 @@
+"""The hooks pytest and pytest-benchmark call; each hands over to the room that knows."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lmbench.plugin import options
+from lmbench.plugin.collect import CASE, SuiteFile, is_suite, leave_out_slow
+from lmbench.plugin.machine_info import settle_machine_info
+
+RUN = pytest.StashKey[Any]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the --lmbench options."""
+    options.add(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Settle the options before pytest-benchmark, which configures last, reads them."""
+    options.settle(config)
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect suites; everything else belongs to others."""
+    if not is_suite(file_path):
+        return None
+    file: SuiteFile = SuiteFile.from_parent(parent, path=file_path)
+    file.runner = _run(parent.config).measure
+    return file
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Note what was collected, then leave out slow cells."""
+    cases = [item.stash[CASE] for item in items if CASE in item.stash]
+    if cases:
+        run = _run(config)
+        run.collected = [case.node_id for case in cases]
+        run.slow = leave_out_slow(config, items)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Reasons of skipped cells go into the journal and the reports."""
+    run = _ACTIVE.get("run")
+    if run is not None and report.skipped and isinstance(report.longrepr, tuple):
+        run.skip(report.nodeid, report.longrepr[2].removeprefix("Skipped: "))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None]:
+    """Verdicts are complete before pytest-benchmark saves, which happens further in."""
+    run = session.config.stash.get(RUN, None)
+    if run is not None:
+        run.finish(int(exitstatus))
+        run.install_storage()
+    yield
+
+
+def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
+    """Put the run's own data beside pytest-benchmark's; called once per file that is written."""
+    run = config.stash.get(RUN, None)
+    if run is not None and run.opened:
+        output_json["lmbench"] = run.to_json()
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    """Leave out what changes from run to run, where the storage is kept by machine class."""
+    settle_machine_info(config, machine_info)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
+    """Print verdicts after pytest-benchmark's own table, also when that ends in its own regression error."""
+    try:
+        return (yield)
+    finally:
+        run = terminalreporter.config.stash.get(RUN, None)
+        if run is not None:
+            run.summarise(terminalreporter)
+
+
+_ACTIVE: dict[str, Any] = {}
+
+
+def _run(config: pytest.Config) -> Any:
+    """The session's run, made when the first suite is met; plain pytest sessions never import its rooms."""
+    if RUN not in config.stash:
+        from lmbench.plugin.session import Run
+
+        config.stash[RUN] = _ACTIVE["run"] = Run(config)
+        config.add_cleanup(_ACTIVE.clear)
+    return config.stash[RUN]

@@ -1,0 +1,241 @@
+"""One pytest session's run of suites: cases measured, compared and journalled, and what is said of them at the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lmbench.base.cache import cache_root
+from lmbench.base.errors import StoreError, Unavailable
+from lmbench.compare.gate import exit_fails
+from lmbench.compare.judging import compare_case, compare_missing, suspects
+from lmbench.compare.tripwire import MAX_HEADS
+from lmbench.compare.verdicts import ERROR, REGRESSED, Verdict, by_case
+from lmbench.measure.clock import CLOCK, utc_now
+from lmbench.measure.harness import harness_cost
+from lmbench.measure.machine import machine_class
+from lmbench.plan.case import Case
+from lmbench.plugin.feed import RecordedTime
+from lmbench.plugin.options import reports_folder
+from lmbench.plugin.progress import Progress
+from lmbench.plugin.storage import RunStorage
+from lmbench.plugin.summary import summarise
+from lmbench.record.codec import to_json
+from lmbench.record.environment import Environment, collect
+from lmbench.record.record import ERROR as FAILED
+from lmbench.record.record import Record
+from lmbench.report.write import write_reports
+from lmbench.run.execute import Setting, execute
+from lmbench.run.isolate import run_isolated
+from lmbench.store.baselines import Baselines, only, recent
+from lmbench.store.journal import Journal
+from lmbench.store.runs import RUN_SCHEMA_VERSION, Skip, StoredRun
+
+JOURNALS_KEPT = 20
+INTERRUPTED = 2
+
+
+class Run:
+    """Open from the first suite collected to the end of the session; `opened` once a case has been measured."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.progress = Progress(config)
+        self.started_at = utc_now()
+        self.id = f"{self.started_at.replace(':', '').replace('+0000', 'Z')}-{os.getpid()}"
+        self.collected: list[str] = []
+        self.slow = 0
+        self.records: dict[str, Record] = {}
+        self.skipped: dict[str, str] = {}
+        self.verdicts: list[Verdict] = []
+        self.environment: Environment | None = None
+        self.harness: Mapping[str, Any] | None = None
+        self.journal: Journal | None = None
+        self.baselines: Baselines | None = None
+        self.reports: list[Path] = []
+        self.exitstatus = 0
+        self.finished_at: str | None = None
+
+    @property
+    def opened(self) -> bool:
+        return self.journal is not None
+
+    # -- measuring --------------------------------------------------------------------------------------------------
+
+    def measure(self, case: Case, benchmark: Any, timer: RecordedTime) -> None:
+        """Run one case as the body of its pytest item: skip, fail or hand its samples to `benchmark`."""
+        once = bool(benchmark.disabled)
+        record = self._execute(case, self._setting(once=once))
+        self.records[case.node_id] = record
+        if self.journal is not None:
+            self.journal.record(record)
+        if record.failure is not None:
+            if not once:
+                self.verdicts += compare_case(record, ())
+            trace = f"\n{record.failure.traceback}" if record.failure.traceback else ""
+            pytest.fail(f"{record.failure.kind}: {record.failure.message}{trace}", pytrace=False)
+        benchmark.extra_info["lmbench"] = to_json(record)
+        timer.replay(benchmark, record.series[record.primary or ""])
+        if not once and self._comparing():
+            self._judge(case, record)
+
+    def _execute(self, case: Case, setting: Setting) -> Record:
+        self.progress.start(case.id)
+        try:
+            if self.config.getoption("lmbench_isolate") == "none":
+                return execute(case, setting, self.progress.say)
+            return run_isolated(case, setting, self.progress.say, self.config.rootpath)
+        except Unavailable as lack:
+            pytest.skip(str(lack))
+        finally:
+            self.progress.finish()
+
+    def _setting(self, *, once: bool) -> Setting:
+        if self.environment is None:
+            self.environment = collect()
+        if not once and self.journal is None:
+            self._open()
+        return Setting(
+            environment=self.environment.digest,
+            machine_class=machine_class().slug,
+            once=once,
+            hz=self.config.getoption("lmbench_hz"),
+        )
+
+    def _open(self) -> None:
+        """Measure the harness itself and start the journal."""
+        self.progress.start("harness")
+        self.harness = asdict(harness_cost(CLOCK))
+        self.progress.finish()
+        folder = (reports_folder(self.config) or cache_root()) / "journal"
+        self.journal = Journal(folder / f"{self.id}.jsonl")
+        self.journal.open({**self.to_json(), "failed": []})
+        for node_id, reason in self.skipped.items():
+            self.journal.skip(node_id, reason)
+        for old in sorted(folder.glob("*.jsonl"))[:-JOURNALS_KEPT]:
+            old.unlink(missing_ok=True)
+
+    def skip(self, node_id: str, reason: str) -> None:
+        """Note a cell that pytest skipped."""
+        if node_id in self.skipped or node_id not in self.collected:
+            return
+        self.skipped[node_id] = reason
+        if self.journal is not None:
+            self.journal.skip(node_id, reason)
+
+    # -- comparing --------------------------------------------------------------------------------------------------
+
+    def _comparing(self) -> bool:
+        return bool(self.config.getoption("benchmark_compare"))
+
+    def _baselines(self) -> Baselines:
+        if self.baselines is None:
+            which = self.config.getoption("benchmark_compare")
+            session = self.config._benchmarksession  # type: ignore[attr-defined]
+            storage, machine_id = Path(session.storage.path), session.machine_id
+            try:
+                if which is True:
+                    self.baselines = recent(storage, self.collected, machine_id=machine_id)
+                else:
+                    self.baselines = only(storage, which, self.collected, machine_id=machine_id)
+            except StoreError as error:
+                self.baselines = Baselines(problems=(str(error),))
+        return self.baselines
+
+    def _judge(self, case: Case, record: Record) -> None:
+        """Compare; a tripped wire is confirmed by running the case again in fresh processes before it may fail."""
+        stored = self._baselines().of(case.node_id)
+        reruns: list[Record] = []
+        if suspects(record, stored):
+            setting = self._setting(once=False)
+            reruns = [self._execute(case, setting) for _ in range(MAX_HEADS - 1)]
+        verdicts = compare_case(record, stored, reruns)
+        self.verdicts += verdicts
+        worse = [verdict for verdict in verdicts if verdict.outcome in (REGRESSED, ERROR)]
+        if worse:
+            pytest.fail("\n".join(f"{verdict.outcome}: {verdict.metric}: {verdict.why}" for verdict in worse), pytrace=False)
+
+    # -- ending -----------------------------------------------------------------------------------------------------
+
+    def finish(self, exitstatus: int) -> None:
+        """Complete the verdicts and close the journal; pytest-benchmark stores the run right after this."""
+        self.exitstatus = exitstatus
+        if self.journal is None:
+            return
+        self.finished_at = utc_now()
+        if self._comparing():
+            self.verdicts += self._missing()
+        self.journal.end({key: value for key, value in self.to_json().items() if key != "failed"})
+        folder = reports_folder(self.config)
+        if folder is not None and self.records:
+            self.reports = write_reports(self.stored(), self.verdicts, folder)
+
+    def _missing(self) -> list[Verdict]:
+        """Cases of the collected suites that were measured before; single node ids ask for nothing else."""
+        if any("::" in argument for argument in self.config.args):
+            return []
+        suites = {node_id.partition("::")[0] for node_id in self.collected}
+        return compare_missing(self._baselines().expected, self.collected, suites=suites, skipped=self.skipped)
+
+    def why_rejected(self) -> str | None:
+        """Why this run must not become a baseline; None when it may."""
+        if not self.records:
+            return None
+        if exit_fails(self.verdicts):
+            table = by_case(verdict for verdict in self.verdicts if verdict.outcome in (REGRESSED, ERROR))
+            return f"{len(table)} case{'s' if len(table) > 1 else ''} regressed or failed; see `lmbench baseline --help`"
+        if self.exitstatus not in (0, INTERRUPTED):
+            return f"the session failed (exit status {self.exitstatus})"
+        return None
+
+    def install_storage(self) -> None:
+        """Let pytest-benchmark save through RunStorage."""
+        session = getattr(self.config, "_benchmarksession", None)
+        if session is not None and hasattr(session.storage, "path") and not isinstance(session.storage, RunStorage):
+            session.storage = RunStorage(session.storage, self.why_rejected)
+
+    def to_json(self) -> dict[str, Any]:
+        """The run's own data, as pytest-benchmark's JSON and the journal keep it."""
+        stored = self.stored()
+        return {
+            "schema_version": RUN_SCHEMA_VERSION,
+            "run": {**stored.info, "id": self.id, "complete": stored.complete},
+            "environment": dict(stored.environment),
+            "environment_digest": self.environment.digest if self.environment else None,
+            "machine_class": stored.machine_class,
+            "harness": self.harness,
+            "failed": [to_json(record) for record in self.records.values() if record.status == FAILED],
+            "skipped": [asdict(skip) for skip in stored.skipped],
+            "collected": list(stored.collected),
+            "verdicts": list(stored.verdicts),
+        }
+
+    def stored(self) -> StoredRun:
+        """This run as the store would give it back."""
+        return StoredRun(
+            path=self.journal.path if self.journal else Path(),
+            number=None,
+            id=self.id,
+            complete=self.finished_at is not None and self.exitstatus != INTERRUPTED,
+            info={
+                "started_at": self.started_at,
+                "finished_at": self.finished_at,
+                "suites": list(dict.fromkeys(node_id.partition("::")[0] for node_id in self.collected)),
+            },
+            environment=self.environment.facts if self.environment else {},
+            machine_class=machine_class().slug,
+            harness=self.harness,
+            records=tuple(self.records.values()),
+            skipped=tuple(Skip(node_id=node_id, reason=reason) for node_id, reason in self.skipped.items()),
+            collected=tuple(self.collected),
+            verdicts=tuple(verdict.to_json() for verdict in self.verdicts),
+        )
+
+    def summarise(self, reporter: pytest.TerminalReporter) -> None:
+        """Print the verdicts and what else a reader must know."""
+        summarise(self, reporter)

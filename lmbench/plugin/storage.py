@@ -1,0 +1,34 @@
+"""pytest-benchmark's file storage with two changes: files appear whole, and runs that failed are kept apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pytest_benchmark.storage.file import FileStorage
+from pytest_benchmark.utils import safe_dumps
+
+from lmbench.store.files import REJECTED, save
+
+
+class RunStorage(FileStorage):  # type: ignore[misc]
+    """Saves below `rejected/` when `why_rejected` gives a reason: such a run is readable but is no baseline."""
+
+    def __init__(self, upstream: FileStorage, why_rejected: Callable[[], str | None]) -> None:
+        super().__init__(str(upstream.path), upstream.logger, upstream.default_machine_id)
+        self.why_rejected = why_rejected
+
+    @property
+    def location(self) -> str:
+        """Upstream requires a storage below the working folder to print this; any place will do."""
+        return str(self.path)
+
+    def save(self, output_json: Any, name: str) -> None:
+        """Write one run under the next number of its folder."""
+        reason = self.why_rejected()
+        root = self.path / REJECTED if reason else self.path
+        target = save(root / self.default_machine_id, name, safe_dumps(output_json, ensure_ascii=True, indent=1))
+        if reason:
+            self.logger.warning(f"Saved benchmark data in: {target} (not a baseline: {reason})")
+        else:
+            self.logger.info(f"Saved benchmark data in: {target}")

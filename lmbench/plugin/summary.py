@@ -1,0 +1,44 @@
+"""What is printed after pytest-benchmark's table: verdicts, skipped and slow cells, the harness's cost, where the reports are."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.console import Console
+
+from lmbench.report.terminal import render, render_harness, render_skipped
+
+if TYPE_CHECKING:
+    from lmbench.plugin.session import Run
+
+
+def summarise(run: Run, reporter: pytest.TerminalReporter) -> None:
+    """Write the section; nothing when no suite took part."""
+    if not run.collected:
+        return
+    if run.records or run.slow:
+        reporter.section("lmbench", sep="-")
+    if run.opened:
+        text = io.StringIO()
+        console = Console(
+            file=text,
+            width=max(80, reporter._tw.fullwidth),
+            force_terminal=reporter._tw.hasmarkup,
+            color_system="standard" if reporter._tw.hasmarkup else None,
+            highlight=False,
+            legacy_windows=False,
+        )
+        render(run.verdicts, list(run.records.values()), console)
+        render_skipped(run.stored().skipped, console)
+        render_harness(run.harness, console)
+        reporter.write(text.getvalue())
+        for problem in run.baselines.problems if run.baselines else ():
+            reporter.write_line(f"could not compare with a stored run: {problem}", yellow=True)
+    if run.slow:
+        plural = "s" if run.slow > 1 else ""
+        reporter.write_line(f"{run.slow} slow cell{plural} left out; run with --lmbench-slow (all) or -m slow (only those)")
+    for path in run.reports:
+        if path.suffix == ".html":
+            reporter.write_line(f"report: {path}")

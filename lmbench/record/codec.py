@@ -1,0 +1,75 @@
+"""Records to JSON and back; old schema versions are upgraded here, unknown ones are refused."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from lmbench.base.errors import StoreError
+from lmbench.measure.measurement import Metric
+from lmbench.plan.case import Case
+from lmbench.record.record import SCHEMA_VERSION, Failure, Record
+
+
+def to_json(record: Record) -> dict[str, Any]:
+    """Plain JSON of a record; raises ValueError where it holds NaN, an infinity or a non-JSON type."""
+    data = asdict(record)
+    data["case"] = record.case.to_json()
+    data["notes"] = list(record.notes)
+    data["series"] = {name: [float(value) for value in values] for name, values in record.series.items()}
+    _require_plain(data, "record")
+    return data
+
+
+def from_json(data: Mapping[str, Any]) -> Record:
+    """The record behind `data`; raises StoreError for a schema this version does not know."""
+    version = data.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise StoreError(
+            f"found a record of schema version {version!r}; this lmbench reads version {SCHEMA_VERSION}; "
+            "read it with the lmbench that wrote it, or update lmbench"
+        )
+    failure = data.get("failure")
+    try:
+        return Record(
+            **{
+                **data,
+                "case": Case.from_json(data["case"]),
+                "metrics": {name: Metric(**value) for name, value in data["metrics"].items()},
+                "series": {name: tuple(values) for name, values in data["series"].items()},
+                "notes": tuple(data["notes"]),
+                "failure": Failure(**failure) if failure else None,
+            }
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"found a damaged record: {error!r}; expected schema version {SCHEMA_VERSION}; rerun the case"
+        ) from error
+
+
+def dumps(record: Record) -> str:
+    """One line of JSON."""
+    return json.dumps(to_json(record), allow_nan=False, separators=(",", ":"))
+
+
+def _require_plain(value: Any, path: str) -> None:
+    if value is None or isinstance(value, (str, bool, int)):
+        return
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{path} is {value}; a number that is not known must be None with a reason")
+        return
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise ValueError(f"{path} has a key of type {type(key).__name__}; expected str")
+            _require_plain(inner, f"{path}.{key}")
+        return
+    if isinstance(value, (list, tuple)):
+        for index, inner in enumerate(value):
+            _require_plain(inner, f"{path}[{index}]")
+        return
+    raise ValueError(f"{path} is a {type(value).__module__}.{type(value).__name__}; expected plain JSON")

@@ -1,0 +1,152 @@
+"""The table after pytest-benchmark's own: cases x metrics with baseline, now, change and verdict."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from lmbench.base.units import UNKNOWN
+from lmbench.compare.gate import common_shift, summary
+from lmbench.compare.verdicts import OK, Verdict
+from lmbench.record.record import Record
+from lmbench.report.flatten import leaves
+from lmbench.report.model import CaseView, Row, case_views, group_skips
+from lmbench.store.runs import Skip
+
+STYLES = {
+    "error": "bold red",
+    "regressed": "bold red",
+    "missing": "magenta",
+    "incomparable": "magenta",
+    "inconclusive": "yellow",
+    "new": "cyan",
+    "improved": "green",
+    "ok": "green",
+}
+FAILING = ("error", "regressed")
+NARROW = (("baseline", 13), ("now", 13), ("change", 10), ("n", 3))
+WIDE = (("baseline", 14), ("now", 14), ("change", 10), ("limit", 14), ("n", 3))
+WIDE_FROM = 96
+NAME_WIDTH = 24
+VERDICT_WIDTH = 14
+INDENT = 2
+UNITS = {"tokens/s": "tok/s", "requests/s": "req/s", "samples/s": "smp/s", "/token": "/tok"}
+TIE = "\xa0"
+"""Stands for a space at which a line must not be broken."""
+LEGEND = (
+    "n: stored runs behind the baseline; limit: beyond it a metric fails; "
+    "inconclusive: worse than the stored runs, yet no more than single runs may differ (or a metric that never fails on them)"
+)
+
+
+def render(verdicts: Sequence[Verdict], records: Sequence[Record], console: Console) -> None:
+    """Print one table: per case its main metrics, every metric whose verdict is not ok, and why; then the counts.
+
+    Secondary metrics that are inconclusive, new or improved share a line. `n` is the number of stored runs compared
+    with; from 96 columns on, `limit` is the value beyond which a metric fails. Colour and encoding are the console's;
+    what it cannot encode is replaced.
+    """
+    suite = None
+    for view in case_views(records, verdicts):
+        if view.suite != suite:
+            suite = view.suite
+            _print(console, _heading(suite, _columns(console.width)))
+        for line in _case_lines(view, console.width):
+            _print(console, line)
+    _print(console, Text(""))
+    if any(verdict.metric for verdict in verdicts):
+        for line in _wrapped(LEGEND, console.width, 0):
+            _print(console, line)
+    shift = common_shift(verdicts)
+    if shift:
+        _print(console, Text(f"note: {shift}", style="yellow"))
+    _print(console, Text(summary(verdicts), style="bold"))
+
+
+def render_harness(harness: Mapping[str, Any] | None, console: Console) -> None:
+    """One line: what measuring itself cost (empty call, timer, sampler)."""
+    if harness:
+        figures = ", ".join(f"{name} {text}" for name, text in leaves(harness))
+        _print(console, Text(f"harness cost: {figures}", style="dim"))
+
+
+def render_skipped(skipped: Iterable[Skip], console: Console) -> None:
+    """One line per reason, with how many cases it skipped."""
+    for group in group_skips(skipped):
+        count = len(group.node_ids)
+        _print(console, Text(f"skipped {count} case{'s' if count != 1 else ''}: {group.reason}", style="dim"))
+
+
+def _columns(width: int) -> Sequence[tuple[str, int]]:
+    return WIDE if width >= WIDE_FROM else NARROW
+
+
+def _heading(suite: str, columns: Sequence[tuple[str, int]]) -> Text:
+    names = "".join(f"{name:>{width}}" for name, width in columns) + "  verdict"
+    room = INDENT + NAME_WIDTH
+    lead = f"{suite:<{room}}" if len(suite) <= room else f"{suite}\n{'':<{room}}"
+    return Text("\n").append(lead, style="bold").append(names, style="dim")
+
+
+def _case_lines(view: CaseView, width: int) -> Iterator[Text]:
+    head = Text(_clip(view.id, width - VERDICT_WIDTH))
+    if view.outcome:
+        head.append(f"  {view.outcome}", style=STYLES.get(view.outcome, ""))
+    yield head
+    for verdict in view.whole:
+        yield from _wrapped(verdict.why, width, INDENT)
+    if view.record is None or view.record.status != OK:
+        return
+    for row in view.rows:
+        if row.main or row.outcome in FAILING:
+            yield from _row_lines(row, width)
+    for outcome in STYLES:
+        alike = [row for row in view.rows if row.outcome == outcome and not row.main and outcome not in (*FAILING, OK)]
+        if alike:
+            listing = ", ".join(_tied(row) for row in alike)
+            yield from _wrapped(f"also {outcome}: {listing}", width, INDENT)
+
+
+def _tied(row: Row) -> str:
+    return row.name if row.change == UNKNOWN else f"{row.name} {row.change}".replace(" ", TIE)
+
+
+def _row_lines(row: Row, width: int) -> Iterator[Text]:
+    cells = {"baseline": row.baseline, "now": row.now, "change": row.change, "limit": row.limit, "n": row.n_baselines}
+    line = Text(" " * INDENT + f"{_clip(row.name, NAME_WIDTH):<{NAME_WIDTH}}")
+    for name, column in _columns(width):
+        line.append(f"{_short(cells[name]):>{column}}")
+    line.append(f"  {row.outcome or '-'}", style=STYLES.get(row.outcome, "dim"))
+    yield line
+    if row.outcome in FAILING or (row.now == UNKNOWN and row.remark):
+        yield from _wrapped(row.remark, width, 2 * INDENT)
+
+
+def _short(text: str) -> str:
+    """'6.3 ktokens/s' -> '6.3 ktok/s', so that columns stay narrow."""
+    for unit, short in UNITS.items():
+        text = text.removesuffix(unit) + short if text.endswith(unit) else text
+    return text
+
+
+def _wrapped(text: str, width: int, indent: int) -> Iterator[Text]:
+    for line in textwrap.wrap(text, max(width - indent, 20), break_on_hyphens=False):
+        yield Text(" " * indent + line.replace(TIE, " "), style="dim")
+
+
+def _clip(text: str, room: int) -> str:
+    if len(text) <= room:
+        return text
+    keep = max(room - 3, 2)
+    return text[: keep - keep // 2] + "..." + text[len(text) - keep // 2 :]
+
+
+def _print(console: Console, text: Text) -> None:
+    """Without wrapping, and with what the console's encoding lacks (or what would move the cursor) replaced."""
+    plain = "".join(char if char.isprintable() or char == "\n" else "?" for char in text.plain)
+    text.plain = plain.encode(console.encoding, "replace").decode(console.encoding)
+    console.print(text, soft_wrap=True, highlight=False)

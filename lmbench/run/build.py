@@ -1,0 +1,83 @@
+"""The builder a workload is handed: model, subject and trainer made when asked for, and how long that took."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+
+from lmbench.base.seams import LanguageModel
+from lmbench.data import corpora
+from lmbench.data.corpora import Corpus
+from lmbench.measure.clock import Clock
+from lmbench.plan.case import Case
+from lmbench.subject import build
+from lmbench.subject.protocol import Subject, TrainingSubject
+from lmbench.workloads.context import Text
+
+
+class CaseBuilder:
+    """Builds what one case names; everything is made at most once, and the text only when needed."""
+
+    def __init__(self, case: Case, clock: Clock) -> None:
+        self.case = case
+        self.clock = clock
+        self.load_s: float | None = None
+        self.window_s: tuple[float | None, float | None] = (None, None)
+        """When the workload had what it measures, and when it handed it back to be checked, on `clock`."""
+        self.last: Subject | TrainingSubject | None = None
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        return corpora.load(self.case.corpus)
+
+    @cached_property
+    def model(self) -> LanguageModel:
+        return build.load_model(self.case, self.corpus)
+
+    @cached_property
+    def text(self) -> Text:
+        encode = self.model.tokenizer.encode
+        return Text(
+            train=np.asarray(encode(self.corpus.train_text), dtype=np.int64),
+            valid=np.asarray(encode(self.corpus.valid_text), dtype=np.int64),
+        )
+
+    def subject(self, *, check: bool = True) -> Subject:
+        """The case's subject; `load_s` is the time without the check."""
+        started = self.clock.now()
+        subject = build.build_subject(self.case, self.model)
+        self.load_s = self.clock.now() - started
+        self.last = self.check(subject) if check else subject
+        self.window_s = (self.clock.now(), None)
+        return self.last
+
+    def check(self, subject: Subject) -> Subject:
+        """`subject` with its fidelity against the fp32 parent; raises FidelityError beyond the level's bound."""
+        self.window_s = (self.window_s[0], self.clock.now())
+        checked = build.check(subject, self.case, self.model, self.text.valid)
+        self.last = checked
+        return checked
+
+    def trainer(self, *, learning_rate: float, precision: str) -> TrainingSubject:
+        """The model on an engine that trains it."""
+        started = self.clock.now()
+        accumulate = int(self.case.params.get("accumulate", 1))
+        subject = build.build_trainer(
+            self.case, self.model, learning_rate=learning_rate, precision=precision, accumulate=accumulate
+        )
+        self.load_s = self.clock.now() - started
+        self.last = subject
+        self.window_s = (self.clock.now(), None)
+        return subject
+
+
+def describe(builder: CaseBuilder) -> dict[str, object]:
+    """Plain JSON about the subject that was built, empty when none was."""
+    if builder.last is None:
+        return {}
+    description = dict(builder.last.description)
+    if isinstance(builder.last, Subject):
+        description["fidelity"] = dict(replace(builder.last).fidelity.values)
+    return description

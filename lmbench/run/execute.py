@@ -1,0 +1,128 @@
+"""One case run in this process: corpus, subject, sampler, workload, record; whatever fails becomes a record that says so."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lmbench.base.errors import LmbenchError, Unavailable
+from lmbench.base.registry import WORKLOADS, resolve
+from lmbench.measure.ceilings import Ceilings, ceilings
+from lmbench.measure.clock import CLOCK, utc_now
+from lmbench.measure.machine import usable_cpus
+from lmbench.measure.measurement import Measurement, Metric, metric
+from lmbench.measure.sampler import Sampler
+from lmbench.measure.samples import summary
+from lmbench.measure.utilization import resource_metrics
+from lmbench.plan.case import Case
+from lmbench.record.record import ERROR, FULL, OK, ONCE, Failure, Record
+from lmbench.run.build import CaseBuilder, describe
+from lmbench.subject.protocol import Subject
+from lmbench.workloads.context import Context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What every case of a run shares."""
+
+    environment: str
+    """Digest of the environment."""
+    machine_class: str
+    once: bool = False
+    """One quick round as a correctness test; nothing is sampled."""
+    hz: float = 20.0
+
+
+def execute(case: Case, setting: Setting, progress: Callable[[str], None]) -> Record:
+    """Run `case` here and now. Raises Unavailable when the machine lacks what it needs; never raises otherwise."""
+    started_at, started = utc_now(), CLOCK.now()
+    builder = CaseBuilder(case, CLOCK)
+    measured: dict[str, Any] = {}
+    try:
+        measured = _measure(case, setting, builder, progress)
+        failure = None
+    except Unavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - a case that fails must not take the others' records with it
+        failure = _failure(error)
+    return Record(
+        case=case,
+        status=ERROR if failure else OK,
+        started_at=started_at,
+        wall_s=CLOCK.now() - started,
+        environment=setting.environment,
+        machine_class=setting.machine_class,
+        corpus_digest=builder.corpus.digest if "corpus" in vars(builder) else None,
+        mode=ONCE if setting.once else FULL,
+        subject=describe(builder),
+        failure=failure,
+        **measured,
+    )
+
+
+def _measure(case: Case, setting: Setting, builder: CaseBuilder, progress: Callable[[str], None]) -> dict[str, Any]:
+    context = Context(
+        case=case,
+        text=lambda: builder.text,
+        build=builder,
+        clock=CLOCK,
+        progress=progress,
+        ceilings=lambda: _ceilings(setting, progress),
+        once=setting.once,
+    )
+    run = resolve(WORKLOADS[case.workload].target)
+    if setting.once:
+        return _fields(run(context), builder, {})
+    with Sampler(os.getpid(), hz=setting.hz) as sampler:
+        measurement = run(context)
+        start, end = builder.window_s
+        end = CLOCK.now() if end is None else end
+        samples = sampler.stop()
+    return _fields(measurement, builder, summary(samples, start=start, end=end))
+
+
+def _fields(measurement: Measurement, builder: CaseBuilder, resources: Mapping[str, Any]) -> dict[str, Any]:
+    metrics = dict(measurement.metrics)
+    for extra in (*_fidelity(builder), *_loading(builder), *_resources(resources)):
+        metrics.setdefault(extra.name, extra)
+    return {
+        "metrics": metrics,
+        "series": measurement.series,
+        "primary": measurement.primary,
+        "details": measurement.details,
+        "notes": measurement.notes,
+        "resources": resources,
+    }
+
+
+def _fidelity(builder: CaseBuilder) -> list[Metric]:
+    if not isinstance(builder.last, Subject):
+        return []
+    fidelity = builder.last.fidelity
+    return [metric(name, value, reason=fidelity.reasons.get(name, "")) for name, value in fidelity.values.items()]
+
+
+def _loading(builder: CaseBuilder) -> list[Metric]:
+    return [] if builder.load_s is None else [metric("load_s", builder.load_s, n=1)]
+
+
+def _resources(resources: Mapping[str, Any]) -> list[Metric]:
+    return resource_metrics(resources, cpus=usable_cpus()) if resources else []
+
+
+def _ceilings(setting: Setting, progress: Callable[[str], None]) -> Ceilings | None:
+    if setting.once:
+        return None
+    try:
+        return ceilings(progress)
+    except Unavailable:
+        return None
+
+
+def _failure(error: Exception) -> Failure:
+    kind = type(error).__name__
+    trace = "" if isinstance(error, LmbenchError) else "".join(traceback.format_exception(error))
+    return Failure(kind=kind, message=str(error) or kind, traceback=trace)

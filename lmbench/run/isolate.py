@@ -1,0 +1,145 @@
+"""A case in a fresh process: started, listened to, timed out and killed without orphans; a dead worker is a record too."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from lmbench.base.errors import StoreError, Unavailable, WorkerError
+from lmbench.measure.clock import CLOCK, utc_now
+from lmbench.plan.case import Case
+from lmbench.record.codec import from_json
+from lmbench.record.record import ERROR, FULL, ONCE, Failure, Record
+from lmbench.run.execute import Setting
+
+LOG_TAIL_CHARS = 4000
+GRACE_S = 5.0
+WORKER = ("-m", "lmbench.run.worker")
+
+
+def run_isolated(case: Case, setting: Setting, progress: Callable[[str], None], root: Path) -> Record:
+    """Run `case` in a worker whose working folder is `root`. Raises Unavailable; every other failure is in the record."""
+    started_at, started = utc_now(), CLOCK.now()
+    with tempfile.TemporaryFile("w+", prefix="lmbench-worker-", errors="replace") as log:
+        try:
+            return _converse(case, setting, progress, root, log)
+        except WorkerError as error:
+            failure = Failure(kind="WorkerError", message=str(error), traceback=_tail(log))
+    return Record(
+        case=case,
+        status=ERROR,
+        started_at=started_at,
+        wall_s=CLOCK.now() - started,
+        environment=setting.environment,
+        machine_class=setting.machine_class,
+        mode=ONCE if setting.once else FULL,
+        failure=failure,
+    )
+
+
+def _converse(case: Case, setting: Setting, progress: Callable[[str], None], root: Path, log: IO[str]) -> Record:
+    reader, writer = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, *WORKER, str(writer)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            pass_fds=(writer,),
+            cwd=root,
+            env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
+            start_new_session=True,
+            text=True,
+        )
+    finally:
+        os.close(writer)
+    try:
+        _ask(process, {"case": case.to_json(), "setting": asdict(setting)})
+        final = _listen(reader, process, progress, case.timeout_s)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=GRACE_S)
+        return _answer(final)
+    finally:
+        _kill_group(process)
+
+
+def _ask(process: subprocess.Popen[str], request: Mapping[str, Any]) -> None:
+    assert process.stdin is not None  # noqa: S101 - Popen was given a pipe
+    try:
+        process.stdin.write(json.dumps(request) + "\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        raise WorkerError(f"the worker ended before it read its case: {_death(process)}") from None
+
+
+def _listen(reader: int, process: subprocess.Popen[str], progress: Callable[[str], None], timeout_s: float) -> Mapping[str, Any]:
+    """The last event; blocks in the kernel between events, so that the parent costs the worker nothing."""
+    deadline = CLOCK.now() + timeout_s
+    with os.fdopen(reader, "rb") as pipe, selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        pending = b""
+        while selector.select(max(0.0, deadline - CLOCK.now())):
+            piece = os.read(pipe.fileno(), 1 << 20)
+            if not piece:
+                raise WorkerError(f"the worker ended without a result: {_death(process)}")
+            *lines, pending = (pending + piece).split(b"\n")
+            for line in lines:
+                event = _event(line)
+                if event["event"] != "progress":
+                    return event
+                progress(str(event.get("text", "")))
+    raise WorkerError(f"no result after {timeout_s:g} s; expected one within the case's timeout_s; raise it or shorten the case")
+
+
+def _event(line: bytes) -> Mapping[str, Any]:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        event = None
+    if not isinstance(event, dict) or event.get("event") not in ("progress", "record", "unavailable"):
+        raise WorkerError(f"found {line[:80]!r} on the worker's pipe; expected a progress, record or unavailable event")
+    return event
+
+
+def _answer(event: Mapping[str, Any]) -> Record:
+    if event["event"] == "unavailable":
+        raise Unavailable(str(event["reason"]), str(event["remedy"]))
+    try:
+        return from_json(event["record"])
+    except (StoreError, KeyError) as error:
+        raise WorkerError(f"the worker's record cannot be read: {error}") from error
+
+
+def _kill_group(process: subprocess.Popen[str]) -> None:
+    """Leave nothing of the worker behind: not on success, not on Ctrl-C, not on a time-out."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+
+
+def _death(process: subprocess.Popen[str]) -> str:
+    try:
+        status = process.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        return "its pipe closed while it was still running"
+    if status < 0:
+        return f"killed by {signal.Signals(-status).name}" + (" (out of memory?)" if -status == signal.SIGKILL else "")
+    return f"exit status {status}"
+
+
+def _tail(log: IO[str]) -> str:
+    log.seek(0)
+    return log.read()[-LOG_TAIL_CHARS:]

@@ -1,0 +1,53 @@
+"""The process a case runs in: reads one request from standard input, answers with JSON lines on its own pipe.
+
+    python -m lmbench.run.worker PIPE_FD
+
+Request   {"case": {...}, "setting": {...}}
+Events    {"event": "progress", "text": "..."}                        any number
+          {"event": "record", "record": {...}}                        last, or
+          {"event": "unavailable", "reason": "...", "remedy": "..."}  last
+
+Standard output and error belong to the engines, which print what they like there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from lmbench.base.errors import Unavailable
+from lmbench.plan.case import Case
+from lmbench.record.codec import to_json
+from lmbench.run.execute import Setting, execute
+
+
+def serve(request: Mapping[str, Any], pipe: TextIO) -> None:
+    """Run the requested case and write its events to `pipe`."""
+
+    def send(event: Mapping[str, Any]) -> None:
+        pipe.write(json.dumps(event, allow_nan=False) + "\n")
+        pipe.flush()
+
+    try:
+        record = execute(
+            Case.from_json(request["case"]),
+            Setting(**request["setting"]),
+            progress=lambda text: send({"event": "progress", "text": text}),
+        )
+        send({"event": "record", "record": to_json(record)})
+    except Unavailable as lack:
+        send({"event": "unavailable", "reason": lack.reason, "remedy": lack.remedy})
+
+
+def main() -> None:
+    """Entry point of the worker process."""
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - the user's own models are imported from where pytest was started
+    with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as pipe:
+        serve(json.loads(sys.stdin.readline()), pipe)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""The files of a storage folder: which are runs, in what order, under what number; never what is in them.
+
+<storage>/<machine id>/NNNN_<name>.json             runs that may be baselines
+<storage>/rejected/<machine id>/NNNN_<name>.json    runs that regressed or failed, kept for reading only
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmbench.base.errors import StoreError
+
+REJECTED = "rejected"
+_NUMBERED = re.compile(r"(\d{4,})_.*\.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """One numbered run file."""
+
+    path: Path
+    number: int
+    rejected: bool
+
+    @property
+    def machine_id(self) -> str:
+        """pytest-benchmark's machine id: the folder the file lies in."""
+        return self.path.parent.name
+
+
+def number_of(path: Path) -> int | None:
+    """The number in a run file's name, or None when the name is not a run's (temporary files, notes)."""
+    match = _NUMBERED.fullmatch(path.name)
+    return int(match[1]) if match else None
+
+
+def list_all(storage: Path, machine_id: str | None = None) -> list[StoredFile]:
+    """Every run file, rejected ones included, newest number first; an absent folder has none.
+
+    Numbers are compared as numbers, so 10000 is newer than 9999. Each machine id counts for itself; give one
+    to compare like with like.
+    """
+    pattern = machine_id if machine_id is not None else "*"
+    found = []
+    for rejected, root in ((False, storage), (True, storage / REJECTED)):
+        for path in root.glob(f"{pattern}/*.json"):
+            number = number_of(path)
+            if number is not None and (rejected or path.parent.name != REJECTED):
+                found.append(StoredFile(path=path, number=number, rejected=rejected))
+    return sorted(found, key=lambda file: (file.number, str(file.path)), reverse=True)
+
+
+def list_runs(storage: Path, machine_id: str | None = None) -> list[Path]:
+    """The files that may be baselines, newest number first."""
+    return [file.path for file in list_all(storage, machine_id) if not file.rejected]
+
+
+def next_number(folder: Path) -> int:
+    """One more than the highest number in `folder`; 1 when it is empty or absent."""
+    numbers = [number for path in folder.glob("*.json") if (number := number_of(path)) is not None]
+    return max(numbers, default=0) + 1
+
+
+def publish(temporary: Path, folder: Path, name: str) -> Path:
+    """Move `temporary` to `<folder>/NNNN_<name>.json` under the next free number and return the new path.
+
+    The file appears whole or not at all and never replaces another, also when several processes publish at once.
+    `temporary` must lie on the same file system.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    while True:
+        target = folder / f"{next_number(folder):04d}_{name}.json"
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            continue
+        temporary.unlink()
+        return target
+
+
+def save(folder: Path, name: str, data: bytes | str) -> Path:
+    """Write `data` as the next numbered run of `folder`, atomically, and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".run.")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data.encode() if isinstance(data, str) else data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).chmod(0o644)
+        return publish(Path(temporary), folder, name)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def accept(storage: Path, which: int | Path) -> Path:
+    """Make a rejected run a baseline: move it into its machine's folder under the next number; return the new path.
+
+    `which` is the rejected file's number or its path. Raises StoreError when there is no such rejected run, or when
+    several machine ids have one of that number.
+    """
+    rejected = [file for file in list_all(storage) if file.rejected]
+    if isinstance(which, Path):
+        chosen = [file for file in rejected if file.path.resolve() == which.resolve()]
+    else:
+        chosen = [file for file in rejected if file.number == which]
+    if len(chosen) != 1:
+        listing = ", ".join(str(file.path.relative_to(storage)) for file in (chosen or rejected)) or "none"
+        fault = "several rejected runs match" if chosen else "no rejected run matches"
+        raise StoreError(f"{fault} {which}; rejected runs under {storage}: {listing}; give the number or path of one of them")
+    file = chosen[0]
+    name = file.path.stem.split("_", 1)[1]
+    return publish(file.path, storage / file.machine_id, name)

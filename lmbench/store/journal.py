@@ -1,0 +1,45 @@
+"""The journal of a running session: one synced line per finished case, so that a kill loses none of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lmbench.base.files import append_line
+from lmbench.record.codec import to_json
+from lmbench.record.record import Record
+from lmbench.store.runs import StoredRun, read_run
+
+
+class Journal:
+    """`<run id>.jsonl`, opened with the run's own data and closed by `end`.
+
+    Lines are {"kind": "run"|"record"|"skip"|"end", ...}; a reader treats a journal without "end" as incomplete.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def open(self, info: Mapping[str, Any]) -> None:
+        """The first line: the run's top-level data (schema_version, run, environment, machine_class ...)."""
+        self._append("run", info)
+
+    def record(self, record: Record) -> None:
+        self._append("record", {"record": to_json(record)})
+
+    def skip(self, node_id: str, reason: str) -> None:
+        self._append("skip", {"node_id": node_id, "reason": reason})
+
+    def end(self, info: Mapping[str, Any] | None = None) -> None:
+        """The last line; `info` overrides what the first line said (verdicts, harness, finished_at ...)."""
+        self._append("end", info or {})
+
+    def _append(self, kind: str, content: Mapping[str, Any]) -> None:
+        append_line(self.path, json.dumps({"kind": kind, **content}, allow_nan=False, separators=(",", ":")))
+
+
+def read_journal(path: Path) -> StoredRun:
+    """The run behind a journal, torn last line or not; raises StoreError when it is damaged elsewhere."""
+    return read_run(path)
