@@ -7,13 +7,13 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmbench.base.cache import build_once
+from lmbench.base.cache import build_for_now, build_once
 from lmbench.base.errors import SubjectError
 from lmbench.base.seams import Compression, LanguageModel
 
@@ -41,6 +41,7 @@ def prepare(model: LanguageModel, method: Compression) -> Artifact:
     """The ONNX file of `model` at this level, from the cache or built now."""
     built: list[str] = []
     key: dict[str, object] = {"recipe": RECIPE, "weights": model.facts.weights_digest, "versions": _versions()}
+    key["code"] = model.facts.code_digest
     if model.form == "onnx":
         source = Path(model.module)
     else:
@@ -52,18 +53,22 @@ def prepare(model: LanguageModel, method: Compression) -> Artifact:
             export_module(model, module, folder / FILE)
             built.append("export")
 
-        source = build_once("onnx", key, export) / FILE
+        source = _made(model, key, export) / FILE
 
     def change(folder: Path) -> None:
         changed = method.on_graph(source, folder)
         (folder / FACTS).write_text(json.dumps(graph_facts(changed)))
         built.append("graph")
 
-    folder = build_once("onnx", key | {"graph": dict(method.lineage)}, change)
+    folder = _made(model, key | {"graph": dict(method.lineage)}, change)
     path = folder / source.name if (folder / source.name).exists() else source
     facts = json.loads((folder / FACTS).read_text())
     files = (path, *(path.parent / name for name in facts["external"]))
     return Artifact(path=path, facts=facts, built=bool(built), files=files)
+
+
+def _made(model: LanguageModel, key: Mapping[str, object], build: Callable[[Path], None]) -> Path:
+    return build_for_now(build) if model.facts.code_digest is None else build_once("onnx", key, build)
 
 
 def export_module(model: LanguageModel, module: Any, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import json
 import os
@@ -58,6 +59,14 @@ def build_once(kind: str, key: Mapping[str, object], build: Callable[[Path], Non
             shutil.rmtree(scratch, ignore_errors=True)
             raise
     return target
+
+
+def build_for_now(build: Callable[[Path], None]) -> Path:
+    """Like `build_once` for what must not be found again: a folder that is deleted when this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="lmbench-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    build(folder)
+    return folder
 
 
 def entries() -> Iterator[CacheEntry]:

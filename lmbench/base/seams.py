@@ -48,6 +48,9 @@ class ModelFacts:
     carries_state: bool
     """False: every step repeats the full forward pass over all tokens so far."""
     weights_digest: str
+    code_digest: str | None = None
+    """Of the code that computes with the weights; None when that is not known (a user's own code), and then nothing
+    derived from the model, such as an exported graph, is kept for other processes."""
     details: Mapping[str, object] = field(default_factory=dict)
 
 

@@ -8,7 +8,7 @@ from statistics import median
 from lmbench.base.catalogue import HIGHER, METRICS
 from lmbench.base.units import pretty_change
 from lmbench.compare.tolerance import NOISY
-from lmbench.compare.verdicts import ERROR, REGRESSED, SEVERITY, Verdict, by_case, worst
+from lmbench.compare.verdicts import ERROR, REGRESSED, SEVERITY, Verdict, by_case, case_outcome
 
 FAILING = (ERROR, REGRESSED)
 SHIFT_CASES = 5
@@ -22,7 +22,7 @@ def exit_fails(verdicts: Collection[Verdict]) -> bool:
 
 def counts(verdicts: Collection[Verdict]) -> dict[str, int]:
     """Cases by their worst outcome, worst first; outcomes that no case has are left out."""
-    outcomes = [worst(found) for found in by_case(verdicts).values()]
+    outcomes = [case_outcome(found) for found in by_case(verdicts).values()]
     return {outcome: outcomes.count(outcome) for outcome in SEVERITY if outcome in outcomes}
 
 

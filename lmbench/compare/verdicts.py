@@ -61,6 +61,16 @@ def worst(verdicts: Iterable[Verdict]) -> str:
     return next((outcome for outcome in SEVERITY if outcome in found), OK)
 
 
+def case_outcome(verdicts: Iterable[Verdict]) -> str:
+    """The outcome of one case: the worst of what concerns it as a whole and of the metrics that can fail.
+
+    Metrics that never fail on single runs (tails, first calls ...) speak for themselves only.
+    """
+    found = tuple(verdicts)
+    decisive = [verdict for verdict in found if verdict.metric is None or verdict.limit is not None]
+    return worst(decisive or found)
+
+
 def by_case(verdicts: Iterable[Verdict]) -> dict[str, tuple[Verdict, ...]]:
     """Verdicts by node id, in the order they came."""
     table: dict[str, list[Verdict]] = {}

@@ -11,6 +11,7 @@ from lmbench.compress.level import Level
 from lmbench.compress.options import only
 
 BF16 = Bound(kl_max=0.02, top1_min=0.90, perplexity_ratio_max=1.03)
+"""Several times what SmolLM2-135M loses: KL 0.002, agreement 0.98, perplexity ratio 1.000."""
 
 
 def build_bf16(options: Mapping[str, Any]) -> Compression:

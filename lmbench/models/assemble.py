@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lmbench.base.seams import ModelFacts, Tokenizer
 from lmbench.data.corpora import Corpus
-from lmbench.models.built import BuiltModel, FlopRule, Shapes, count_parameters, torch_zeros, weights_digest
+from lmbench.models.built import BuiltModel, FlopRule, Shapes, code_digest, count_parameters, torch_zeros, weights_digest
 from lmbench.models.training import pretrained_state
 
 
@@ -57,6 +57,7 @@ def assemble(design: Design, corpus: Corpus, seed: int) -> BuiltModel:
         max_tokens=design.max_tokens,
         carries_state=True,
         weights_digest=weights_digest(module.state_dict()),
+        code_digest=code_digest(),
         details={**design.hyper, "train_steps": design.train_steps, "tokenizer_digest": design.tokenizer.digest},
     )
     return BuiltModel(

@@ -6,10 +6,14 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 
-from lmbench.base.digest import DIGEST_CHARS
+from lmbench.base.digest import DIGEST_CHARS, digest_bytes
 from lmbench.base.seams import ModelFacts, State, Tokenizer
+
+SOURCES = sorted(Path(__file__).parent.glob("*.py"))
 
 Shapes = tuple[tuple[int, ...], ...]
 StateShapes = Callable[[int, int], Shapes]
@@ -82,3 +86,9 @@ def weights_digest(state: Mapping[str, Any]) -> str:
         total.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         total.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
     return total.hexdigest()[:DIGEST_CHARS]
+
+
+@cache
+def code_digest() -> str:
+    """Of the sources of this room: what computes with the weights of every family but a user's own."""
+    return digest_bytes(b"".join(path.read_bytes() for path in SOURCES))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from lmbench.base.digest import digest
 from lmbench.base.seams import FloatArray, IntArray, ModelFacts
 from lmbench.data.corpora import Corpus
-from lmbench.models.built import BuiltModel, Shapes, no_state
+from lmbench.models.built import BuiltModel, Shapes, code_digest, no_state
 from lmbench.models.options import at_least_one, settings
 
 _DEFAULTS: Mapping[str, Any] = {
@@ -117,6 +117,7 @@ def build(name: str, options: Mapping[str, Any], corpus: Corpus, seed: int) -> B
         max_tokens=chosen["max_tokens"],
         carries_state=chosen["carries_state"],
         weights_digest=digest({"family": "fake", "seed": seed, **behaviour}),
+        code_digest=code_digest(),
         details=chosen,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from lmbench.base.errors import SubjectError
 from lmbench.base.seams import ModelFacts
 from lmbench.data.corpora import Corpus
 from lmbench.data.tokenizers import from_file
-from lmbench.models.built import BuiltModel, Shapes, StateShapes, count_parameters, torch_zeros, weights_digest
+from lmbench.models.built import BuiltModel, Shapes, StateShapes, code_digest, count_parameters, torch_zeros, weights_digest
 from lmbench.models.flops import DecoderSizes, decoder_rule
 from lmbench.models.gguf import converted_smollm2
 from lmbench.models.options import refuse, settings
@@ -80,6 +81,7 @@ def build(name: str, options: Mapping[str, Any], corpus: Corpus, seed: int) -> B
         max_tokens=chosen["max_tokens"] or _context(config),
         carries_state=True,
         weights_digest=weights_digest(causal.state_dict()),
+        code_digest=f"{code_digest()}-transformers-{version('transformers')}",
         details={"model_type": config.model_type, "layers": config.num_hidden_layers, "hidden": config.hidden_size},
     )
     rule = decoder_rule(_sizes(config, causal)) if config.model_type in LLAMA_LIKE else None

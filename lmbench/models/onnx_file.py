@@ -18,7 +18,7 @@ from lmbench.base.errors import SubjectError
 from lmbench.base.seams import ModelFacts, Tokenizer
 from lmbench.data import tokenizers
 from lmbench.data.corpora import Corpus
-from lmbench.models.built import BuiltModel, Shapes
+from lmbench.models.built import BuiltModel, Shapes, code_digest
 from lmbench.models.options import refuse, settings
 
 _DEFAULTS: Mapping[str, Any] = {"path": "", "vocab_size": None, "max_tokens": 512, "tokenizer": None}
@@ -76,6 +76,7 @@ def build(name: str, options: Mapping[str, Any], corpus: Corpus, seed: int) -> B
         max_tokens=chosen["max_tokens"],
         carries_state=bool(past),
         weights_digest=_digest([path, *files]),
+        code_digest=code_digest(),
         details={"simple": signature.simple, "inputs": _names(signature.inputs), "outputs": _names(signature.outputs)},
     )
 

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from lmbench.base.units import pretty, pretty_change
 from lmbench.compare.gate import common_shift, counts
-from lmbench.compare.verdicts import OK, Verdict, by_case, worst
+from lmbench.compare.verdicts import OK, Verdict, by_case, case_outcome
 from lmbench.measure.measurement import Metric
 from lmbench.record.record import Record
 from lmbench.report.layout import is_main, ordered
@@ -170,7 +170,7 @@ def _view(node_id: str, record: Record | None, verdicts: Sequence[Verdict]) -> C
         record=record,
         rows=tuple(rows),
         whole=tuple(verdict for verdict in verdicts if verdict.metric is None),
-        outcome=worst(verdicts) if verdicts else "",
+        outcome=case_outcome(verdicts) if verdicts else "",
     )
 
 

@@ -9,11 +9,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from lmbench.base.units import UNKNOWN
+from lmbench.base.units import UNKNOWN, pretty, pretty_change
 from lmbench.compare.gate import common_shift, summary
 from lmbench.compare.verdicts import OK, Verdict
 from lmbench.record.record import Record
-from lmbench.report.flatten import leaves
 from lmbench.report.model import CaseView, Row, case_views, group_skips
 from lmbench.store.runs import Skip
 
@@ -68,10 +67,16 @@ def render(verdicts: Sequence[Verdict], records: Sequence[Record], console: Cons
 
 
 def render_harness(harness: Mapping[str, Any] | None, console: Console) -> None:
-    """One line: what measuring itself cost (empty call, timer, sampler)."""
-    if harness:
-        figures = ", ".join(f"{name} {text}" for name, text in leaves(harness))
-        _print(console, Text(f"harness cost: {figures}", style="dim"))
+    """One line: what measuring itself cost (clock, empty round, sampler)."""
+    if not harness:
+        return
+    ratio = harness.get("sampler_ratio")
+    sampler = pretty_change(ratio) if ratio is not None else f"unknown ({harness.get('sampler_reason')})"
+    share = harness.get("sampler_share")
+    core = f" ({share:.1%} of a core)" if share is not None else ""
+    figures = {"clock": "timer_overhead_s", "empty call": "empty_call_s", "between rounds": "empty_round_s"}
+    times = ", ".join(f"{label} {pretty(harness.get(key), 's')}" for label, key in figures.items())
+    _print(console, Text(f"harness cost: {times}, sampled work {sampler}{core}", style="dim"))
 
 
 def render_skipped(skipped: Iterable[Skip], console: Console) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -79,5 +78,5 @@ def describe(builder: CaseBuilder) -> dict[str, object]:
         return {}
     description = dict(builder.last.description)
     if isinstance(builder.last, Subject):
-        description["fidelity"] = dict(replace(builder.last).fidelity.values)
+        description["fidelity"] = dict(builder.last.fidelity.values)
     return description

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from collections.abc import Mapping
 from typing import Any, TextIO
 
@@ -42,11 +43,22 @@ def serve(request: Mapping[str, Any], pipe: TextIO) -> None:
         send({"event": "unavailable", "reason": lack.reason, "remedy": lack.remedy})
 
 
+def leave_with_parent(answered: threading.Event) -> None:
+    """End this process when its standard input does before it has answered: whoever asked for the case is dead."""
+    sys.stdin.read()
+    if not answered.is_set():
+        os._exit(1)
+
+
 def main() -> None:
     """Entry point of the worker process."""
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - the user's own models are imported from where pytest was started
     with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as pipe:
-        serve(json.loads(sys.stdin.readline()), pipe)
+        request = json.loads(sys.stdin.readline())
+        answered = threading.Event()
+        threading.Thread(target=leave_with_parent, args=(answered,), daemon=True).start()
+        serve(request, pipe)
+        answered.set()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lmbench.base.cache import build_once
+from lmbench.base.cache import build_for_now, build_once
 from lmbench.base.digest import digest_bytes
 from lmbench.base.errors import SubjectError
 from lmbench.base.registry import BACKENDS, MODELS, resolve
@@ -80,6 +80,7 @@ def parent_answers(case: Case, model: LanguageModel, asked: Probe) -> Answers:
     key = {
         "recipe": RECIPE,
         "weights": model.facts.weights_digest,
+        "code": model.facts.code_digest,
         "asked": asked.digest,
         "backend": backend,
         "versions": {need.module: importlib.metadata.version(need.module) for need in BACKENDS[backend].needs},
@@ -91,7 +92,8 @@ def parent_answers(case: Case, model: LanguageModel, asked: Probe) -> Answers:
         parent.close()
         np.savez(folder / ANSWERS, logits=answers.logits, perplexity=answers.perplexity)
 
-    with np.load(build_once("reference", key, build) / ANSWERS, allow_pickle=False) as kept:
+    folder = build_for_now(build) if model.facts.code_digest is None else build_once("reference", key, build)
+    with np.load(folder / ANSWERS, allow_pickle=False) as kept:
         return Answers(logits=kept["logits"], perplexity=float(kept["perplexity"]))
 
 

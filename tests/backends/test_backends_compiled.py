@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from lmbench.backends import torch_compiled, torch_training
@@ -28,6 +29,7 @@ def test_decode_steps_share_one_graph(decoder: LanguageModel) -> None:
     engine.close()
 
 
+@pytest.mark.slow
 def test_compiled_training_steps_like_eager(decoder: LanguageModel) -> None:
     rng = np.random.default_rng(6)
     ids, targets = rng.integers(0, 61, size=(2, 8)), rng.integers(0, 61, size=(2, 8))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -99,8 +101,37 @@ def test_pruning_zeroes_exactly_the_smallest_weights(sparsity: float) -> None:
     assert int(gone.sum()) == round(sparsity * weights.numel())
     assert before[gone].abs().max() <= before[~gone].abs().min()
     assert torch.equal(weights[~gone], before[~gone])
-    assert [name for name, _ in changed.named_parameters()] == [name for name, _ in module.named_parameters()]
+    assert {name for name, _ in changed.named_parameters()} == {name for name, _ in module.named_parameters()}
     assert all(torch.equal(new.bias, old.bias) for new, old in zip(changed, module, strict=True))
+
+
+def test_graphs_keep_contracting_layers_in_fp32(tmp_path: Path) -> None:
+    weights = {"grow": (8, 32), "square": (32, 32), "shrink": (32, 8)}
+    source = tmp_path / "model.onnx"
+    onnx.save(chain(weights), source)
+    (tmp_path / "small").mkdir()
+    graph = onnx.load(level("int8-dynamic").on_graph(source, tmp_path / "small")).graph
+    kept = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2}
+    assert kept == {"shrink"}
+    assert [node.op_type for node in graph.node].count("MatMulInteger") == 2
+    integers = {tensor.data_type for tensor in graph.initializer if len(tensor.dims) == 2} - {onnx.TensorProto.FLOAT}
+    assert integers == {onnx.TensorProto.UINT8}
+
+
+def chain(weights: dict[str, tuple[int, int]]) -> Any:
+    """An ONNX model that multiplies its input by each weight in turn."""
+    rng = np.random.default_rng(0)
+    initializers = [
+        onnx.numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name) for name, shape in weights.items()
+    ]
+    names = ["x", *(f"after_{name}" for name in weights)]
+    nodes = [
+        onnx.helper.make_node("MatMul", [before, weight], [after], name=f"by_{weight}")
+        for before, weight, after in zip(names, weights, names[1:], strict=False)
+    ]
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 8]) for name in (names[0], names[-1])]
+    graph = onnx.helper.make_graph(nodes, "chain", ends[:1], ends[1:], initializers)
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
 
 
 def test_pruning_leaves_the_embedding_and_its_head_alone() -> None:

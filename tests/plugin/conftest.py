@@ -38,7 +38,9 @@ def bench(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Runner:
     write(pytester, SUITE)
 
     def run(*arguments: str) -> pytest.RunResult:
-        return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:xdist", *arguments, timeout=120)
+        return pytester.runpytest_subprocess(
+            "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest", *arguments, timeout=120
+        )
 
     return run
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from lmbench.store.runs import read_run
@@ -160,8 +161,11 @@ def test_a_killed_session_leaves_every_finished_case_readable(pytester: pytest.P
         if journal and '"kind":"record"' in journal[0].read_text():
             break
         time.sleep(0.1)
+    family = psutil.Process(session.pid).children(recursive=True)
     os.kill(session.pid, signal.SIGKILL)
     session.wait()
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert alive == []
     run = read_run(journal[0])
     assert [record.case.node_id for record in run.records] == [SPEED]
     assert run.complete is False

@@ -27,10 +27,11 @@ ENVIRONMENT: Mapping[str, Any] = {
     "git": {"commit": "0123abcd", "dirty": False},
 }
 HARNESS: Mapping[str, Any] = {
+    "timer_overhead_s": 6.1e-8,
     "empty_call_s": 1.2e-6,
-    "timer_s": 6.1e-8,
-    "sampler_on_off_ratio": 1.004,
-    "sampler_cpu_share": 0.006,
+    "empty_round_s": 9e-6,
+    "sampler_ratio": 1.004,
+    "sampler_share": 0.006,
 }
 
 

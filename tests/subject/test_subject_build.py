@@ -15,7 +15,7 @@ from lmbench.base.seams import IntArray, LanguageModel
 from lmbench.data.corpora import Corpus, split
 from lmbench.plan.case import Case, Choice
 from lmbench.subject import build
-from lmbench.subject.probe import probe
+from lmbench.subject.probe import probe, reference
 from lmbench.subject.protocol import Subject
 
 METRICS = {"perplexity", "perplexity_ratio", "kl_divergence", "top1_agreement", "max_logit_difference", "sparsity"}
@@ -80,13 +80,13 @@ def test_a_faithful_fake_passes_with_all_its_numbers(corpus: Corpus) -> None:
 
 
 def test_a_perturbed_engine_is_an_error_not_a_fast_result(corpus: Corpus) -> None:
-    with pytest.raises(FidelityError, match="kl_divergence is .* at most 1e-06 expected"):
+    with pytest.raises(FidelityError, match=r"kl_divergence is .* at most 1e-06 expected"):
         checked(case("fake", "fake", options={"perturb": 0.3}), corpus)
 
 
 def test_a_broken_cache_is_seen(corpus: Corpus) -> None:
     wanted = case("fake", "fake")
-    model = build.load_model(wanted, corpus)
+    model: Any = build.load_model(wanted, corpus)
     forgetful = build.build_subject(wanted, replace(model, module=Forgetful(model.module)))
     with pytest.raises(FidelityError, match="not faithful"):
         build.check(forgetful, wanted, model, valid_ids(model, corpus))
@@ -127,7 +127,7 @@ def test_a_pruned_engine_is_checked_against_the_pruned_module(corpus: Corpus, mo
     subject = checked(wanted, corpus)
     assert 0.1 < number(subject.fidelity.values, "sparsity") < 0.5
     model = build.load_model(wanted, corpus)
-    monkeypatch.setattr(build, "reference", lambda case, model, level: build.build_subject(case_of_torch(case), model))
+    monkeypatch.setattr(build, "reference", lambda case, model, _: build.build_subject(case_of_torch(case), model))
     with pytest.raises(FidelityError, match="prune-magnitude on the reference backend"):
         build.check(subject, wanted, model, valid_ids(model, corpus))
     subject.close()
@@ -165,9 +165,8 @@ def test_a_trainer_of_another_function_is_an_error(corpus: Corpus) -> None:
     wanted = case("decoder", "torch")
     model = build.load_model(wanted, corpus)
     other = build.load_model(replace(wanted, seed=1), corpus)
-    original = build.reference
     with pytest.MonkeyPatch.context() as patch, pytest.raises(FidelityError, match="before training"):
-        patch.setattr(build, "reference", lambda case, _: original(case, other))
+        patch.setattr(build, "reference", lambda case, _: reference(case, other))
         build.build_trainer(wanted, model, learning_rate=1e-3, precision="fp32")
 
 
