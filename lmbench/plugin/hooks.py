@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     cases = [item.stash[CASE] for item in items if CASE in item.stash]
     if cases:
         run = _run(config)
-        run.collected = [case.node_id for case in cases]
+        run.cases = cases
         run.slow = leave_out_slow(config, items)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from lmbench.record.record import Record
 from lmbench.report.write import write_reports
 from lmbench.run.execute import Setting, execute
 from lmbench.run.isolate import run_isolated
+from lmbench.run.prepare import ceilings_first
 from lmbench.store.baselines import Baselines, only, recent
 from lmbench.store.journal import Journal
 from lmbench.store.runs import RUN_SCHEMA_VERSION, Skip, StoredRun
@@ -48,7 +50,8 @@ class Run:
         self.progress = Progress(config)
         self.started_at = utc_now()
         self.id = f"{self.started_at.replace(':', '').replace('+0000', 'Z')}-{os.getpid()}"
-        self.collected: list[str] = []
+        self.cases: list[Case] = []
+        """Every case collected, those deselected later included."""
         self.slow = 0
         self.records: dict[str, Record] = {}
         self.skipped: dict[str, str] = {}
@@ -64,6 +67,11 @@ class Run:
     @property
     def opened(self) -> bool:
         return self.journal is not None
+
+    @cached_property
+    def collected(self) -> dict[str, Case]:
+        """Cases by node id; complete once collection is."""
+        return {case.node_id: case for case in self.cases}
 
     # -- measuring --------------------------------------------------------------------------------------------------
 
@@ -108,10 +116,9 @@ class Run:
         )
 
     def _open(self) -> None:
-        """Measure the harness itself and start the journal."""
-        self.progress.start("harness")
+        """Measure this machine's ceilings (once ever) and the harness itself (every run), and start the journal."""
         self.harness = asdict(harness_cost(CLOCK))
-        self.progress.finish()
+        ceilings_first(self.cases)
         folder = (reports_folder(self.config) or cache_root()) / "journal"
         self.journal = Journal(folder / f"{self.id}.jsonl")
         self.journal.open({**self.to_json(), "failed": []})

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
+from lmbench.compare.comparability import environment_changes
 from lmbench.report.terminal import render, render_harness, render_skipped
 
 if TYPE_CHECKING:
     from lmbench.plugin.session import Run
+
+CHANGES_SHOWN = 6
 
 
 def summarise(run: Run, reporter: pytest.TerminalReporter) -> None:
@@ -34,11 +37,24 @@ def summarise(run: Run, reporter: pytest.TerminalReporter) -> None:
         render_skipped(run.stored().skipped, console)
         render_harness(run.harness, console)
         reporter.write(text.getvalue())
-        for problem in run.baselines.problems if run.baselines else ():
-            reporter.write_line(f"could not compare with a stored run: {problem}", yellow=True)
+        _comparison(run, reporter)
     if run.slow:
         plural = "s" if run.slow > 1 else ""
         reporter.write_line(f"{run.slow} slow cell{plural} left out; run with --lmbench-slow (all) or -m slow (only those)")
     for path in run.reports:
         if path.suffix == ".html":
             reporter.write_line(f"report: {path}")
+
+
+def _comparison(run: Run, reporter: pytest.TerminalReporter) -> None:
+    """What a reader of the verdicts must know of the runs they were compared with."""
+    if run.baselines is None:
+        return
+    for problem in run.baselines.problems:
+        reporter.write_line(f"could not compare with a stored run: {problem}", yellow=True)
+    if run.baselines.environment and run.environment:
+        changes = environment_changes(run.baselines.environment, run.environment.facts)
+        for change in changes[:CHANGES_SHOWN]:
+            reporter.write_line(f"changed since the newest stored run: {change}")
+        if len(changes) > CHANGES_SHOWN:
+            reporter.write_line(f"and {len(changes) - CHANGES_SHOWN} more changes of the environment (see the report)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -19,9 +20,10 @@ from lmbench.workloads.context import Text
 class CaseBuilder:
     """Builds what one case names; everything is made at most once, and the text only when needed."""
 
-    def __init__(self, case: Case, clock: Clock) -> None:
+    def __init__(self, case: Case, clock: Clock, progress: Callable[[str], None]) -> None:
         self.case = case
         self.clock = clock
+        self.progress = progress
         self.load_s: float | None = None
         self.window_s: tuple[float | None, float | None] = (None, None)
         """When the workload had what it measures, and when it handed it back to be checked, on `clock`."""
@@ -45,6 +47,7 @@ class CaseBuilder:
 
     def subject(self, *, check: bool = True) -> Subject:
         """The case's subject; `load_s` is the time without the check."""
+        self.progress("building the subject")
         started = self.clock.now()
         subject = build.build_subject(self.case, self.model)
         self.load_s = self.clock.now() - started
@@ -55,12 +58,14 @@ class CaseBuilder:
     def check(self, subject: Subject) -> Subject:
         """`subject` with its fidelity against the fp32 parent; raises FidelityError beyond the level's bound."""
         self.window_s = (self.window_s[0], self.clock.now())
+        self.progress("checking the subject against its fp32 parent")
         checked = build.check(subject, self.case, self.model, self.text.valid)
         self.last = checked
         return checked
 
     def trainer(self, *, learning_rate: float, precision: str) -> TrainingSubject:
         """The model on an engine that trains it."""
+        self.progress("building the trainer")
         started = self.clock.now()
         accumulate = int(self.case.params.get("accumulate", 1))
         subject = build.build_trainer(

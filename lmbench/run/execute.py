@@ -39,7 +39,7 @@ class Setting:
 def execute(case: Case, setting: Setting, progress: Callable[[str], None]) -> Record:
     """Run `case` here and now. Raises Unavailable when the machine lacks what it needs; never raises otherwise."""
     started_at, started = utc_now(), CLOCK.now()
-    builder = CaseBuilder(case, CLOCK)
+    builder = CaseBuilder(case, CLOCK, progress)
     measured: dict[str, Any] = {}
     try:
         measured = _measure(case, setting, builder, progress)

@@ -24,6 +24,8 @@ from lmbench.run.execute import Setting
 
 LOG_TAIL_CHARS = 4000
 GRACE_S = 5.0
+HEARTBEAT_S = 5.0
+"""The parent wakes this often to say what a silent worker is at; anything faster would share its cores."""
 WORKER = ("-m", "lmbench.run.worker")
 
 
@@ -84,11 +86,15 @@ def _ask(process: subprocess.Popen[str], request: Mapping[str, Any]) -> None:
 
 def _listen(reader: int, process: subprocess.Popen[str], progress: Callable[[str], None], timeout_s: float) -> Mapping[str, Any]:
     """The last event; blocks in the kernel between events, so that the parent costs the worker nothing."""
-    deadline = CLOCK.now() + timeout_s
+    begun = CLOCK.now()
+    deadline, last = begun + timeout_s, "starting"
     with os.fdopen(reader, "rb") as pipe, selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
         pending = b""
-        while selector.select(max(0.0, deadline - CLOCK.now())):
+        while CLOCK.now() < deadline:
+            if not selector.select(min(HEARTBEAT_S, max(0.0, deadline - CLOCK.now()))):
+                progress(f"{last} ({CLOCK.now() - begun:.0f} s)")
+                continue
             piece = os.read(pipe.fileno(), 1 << 20)
             if not piece:
                 raise WorkerError(f"the worker ended without a result: {_death(process)}")
@@ -97,7 +103,8 @@ def _listen(reader: int, process: subprocess.Popen[str], progress: Callable[[str
                 event = _event(line)
                 if event["event"] != "progress":
                     return event
-                progress(str(event.get("text", "")))
+                last = str(event.get("text", ""))
+                progress(last)
     raise WorkerError(f"no result after {timeout_s:g} s; expected one within the case's timeout_s; raise it or shorten the case")
 
 
