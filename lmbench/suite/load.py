@@ -57,7 +57,7 @@ def json_schema() -> dict[str, Any]:
     }
     # A file that is only included has no cases of its own.
     schema.pop("required", None)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "lmbench suite", **schema}
+    return {**schema, "$schema": "https://json-schema.org/draft/2020-12/schema", "title": "lmbench suite"}
 
 
 def _validate(document: Document, shown_as: str) -> tuple[SuiteSpec | None, list[Any]]:

@@ -103,6 +103,7 @@ def tiny(module: nn.Module, name: str, state: Callable[[int], State]) -> TinyMod
         max_tokens=MAX_TOKENS,
         carries_state=True,
         weights_digest=name,
+        code_digest="tests",
     )
     return TinyModel(facts=facts, module=module.eval(), state=state)
 

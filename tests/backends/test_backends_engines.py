@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,16 @@ def test_an_export_is_made_once(decoder: LanguageModel, cache: Path) -> None:
     files = sorted(cache.glob("onnx/*/model.onnx"))
     again = load(decoder, "onnxruntime", "none")
     assert again.describe()["artifact"] == "cached"
+    assert sorted(cache.glob("onnx/*/model.onnx")) == files
+
+
+def test_a_model_whose_code_is_not_known_is_exported_anew(decoder: LanguageModel, cache: Path) -> None:
+    """Its weights may be the same while its code is not: a kept export would measure the code of yesterday."""
+    unknown = dataclasses.replace(decoder, facts=dataclasses.replace(decoder.facts, code_digest=None))  # type: ignore[type-var]
+    files = sorted(cache.glob("onnx/*/model.onnx"))
+    for _ in range(2):
+        engine = load(unknown, "onnxruntime", "none")
+        assert engine.describe()["artifact"] == "built"
     assert sorted(cache.glob("onnx/*/model.onnx")) == files
 
 
