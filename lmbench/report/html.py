@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from lmbench.compare.verdicts import OK
+from lmbench.compare.verdicts import NEW, OK
 from lmbench.report.figures import charts, tables
 from lmbench.report.flatten import leaves
 from lmbench.report.layout import about
-from lmbench.report.model import Report
+from lmbench.report.model import CaseView, Report, Row
 
 FAILING = ("error", "regressed")
 
@@ -22,7 +24,8 @@ def render_html(report: Report) -> str:
         run=report.run,
         environment=list(leaves(report.run.environment)),
         harness=list(leaves(report.run.harness or {})),
-        attention=[view for view in report.cases if view.outcome not in ("", OK)],
+        attention=[view for view in report.cases if view.outcome not in ("", OK, NEW)],
+        glances=list(glances(report)),
         charts=charts,
         tables=tables,
         about=about,
@@ -31,6 +34,28 @@ def render_html(report: Report) -> str:
         first_rows=lambda view: [row for row in view.rows if row.main or row.outcome in FAILING],
         loud=lambda view: [row for row in view.rows if row.outcome not in ("", OK) and (row.main or row.outcome in FAILING)],
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """The main metrics of all cases of one workload, one case a row; a cell is None where a case lacks the metric."""
+
+    workload: str
+    names: tuple[str, ...]
+    rows: tuple[tuple[CaseView, tuple[Row | None, ...]], ...]
+
+
+def glances(report: Report) -> Iterator[Glance]:
+    """One table per workload, in the order of the suite."""
+    groups: dict[str, list[CaseView]] = {}
+    for view in report.cases:
+        if view.record and view.rows:
+            groups.setdefault(view.record.case.workload, []).append(view)
+    for workload, views in groups.items():
+        names = tuple(dict.fromkeys(row.name for view in views for row in view.rows if row.main))
+        tables = [{row.name: row for row in view.rows} for view in views]
+        rows = tuple((view, tuple(table.get(name) for name in names)) for view, table in zip(views, tables, strict=True))
+        yield Glance(workload=workload, names=names, rows=rows)
 
 
 def _anchors(report: Report) -> dict[str, str]:

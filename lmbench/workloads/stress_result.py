@@ -65,7 +65,7 @@ def measurement(outcome: Outcome, notes: tuple[str, ...]) -> Measurement:
         series={name: values for name, values in series.items() if values},
         primary="latency",
         details=_details(outcome),
-        notes=notes + _warnings(outcome, lag),
+        notes=notes + _finding(outcome) + _warnings(outcome, lag),
     )
 
 
@@ -146,6 +146,15 @@ def _evidence(outcome: Outcome) -> Evidence:
         workers=outcome.workers,
         service_over_slo=median(service) / objective if service and objective else None,
     )
+
+
+def _finding(outcome: Outcome) -> tuple[str, ...]:
+    """What broke first, with its evidence and one recommendation; nothing where the SLO held at every rate."""
+    evidence = _evidence(outcome)
+    if not evidence.broke:
+        return ()
+    found, rate = classify(evidence), outcome.ramp_steps[-1].run.step.rate
+    return (f"the SLO broke at {rate:.4g} requests/s; bottleneck: {found.resource}: {found.because}; {found.recommendation}",)
 
 
 def _warnings(outcome: Outcome, lag: float | None) -> tuple[str, ...]:

@@ -93,7 +93,9 @@ def test_a_server_of_a_hundred_per_second_breaks_below_a_hundred() -> None:
     assert found.details["bottleneck"]["resource"] == "queue (workers)"
     assert found.details["bottleneck"]["evidence"]["worker_utilization"] == pytest.approx(1, abs=0.03)
     assert len(found.series["latency"]) == found.details["steps"][found.details["shown_step"]]["completed"]
-    assert found.notes == ()
+    (note,) = found.notes
+    assert note.startswith(f"the SLO broke at {rates[-1]:.4g} requests/s; bottleneck: queue (workers): ")
+    assert "raise workers" in note
 
 
 def test_every_request_is_in_the_details_and_all_of_it_is_json() -> None:
