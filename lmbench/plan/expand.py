@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 from lmbench.base.errors import ConfigError, Problem
 from lmbench.plan.case import Case, Choice
+from lmbench.suite.document import Document, KeyPath, dotted
 from lmbench.suite.load import Suite
 from lmbench.suite.names import model_kind
 from lmbench.suite.options import BACKEND_OPTIONS, COMPRESSION_OPTIONS, MODEL_OPTIONS
@@ -18,6 +19,9 @@ from lmbench.suite.params import WORKLOAD_PARAMS, Params
 from lmbench.suite.spec import Cell, Marked, Matrix, Selector
 
 BUILT_IN_CORPORA = ("python-reference", "shakespeare")
+FETCHED = ("smollm2",)
+FILE_OPTIONS = ("path", "tokenizer")
+IMPORTED = "imported"
 
 Coordinates = tuple[str, str, str]
 
@@ -30,17 +34,17 @@ class _Axes:
 
 
 def expand(suite: Suite, root: Path) -> list[Case]:
-    """Every cell of every case of `suite`; raises ConfigError for a case without cells."""
+    """Every cell of every case of `suite`; raises ConfigError for cases without cells and files that do not exist."""
     axes = _axes(suite, root)
     cases: list[Case] = []
-    empty: list[Problem] = []
+    problems = list(_absent(suite, axes, root))
     for name, spec in suite.spec.cases.items():
         cells = _cells(name, _merged(suite.spec.matrix, spec.matrix))
         if not cells:
-            empty.append(_no_cells(suite, name))
+            problems.append(_no_cells(suite, name))
         cases += [_case(suite, root, axes, name, cell, tags) for cell, tags in cells.items()]
-    if empty:
-        raise ConfigError(empty)
+    if problems:
+        raise ConfigError(problems)
     return cases
 
 
@@ -111,7 +115,8 @@ def _axes(suite: Suite, root: Path) -> _Axes:
     for name, entry in spec.models.items():
         kind, key = model_kind(entry.model)
         options = dict(entry.model_extra or {}) | ({key: entry.model} if key else {})
-        models[name] = Choice(name=name, kind=kind, options=_located(_plain(MODEL_OPTIONS.get(kind), options), suite, root, name))
+        plain = _plain(MODEL_OPTIONS.get(kind), options)
+        models[name] = Choice(name=name, kind=kind, options=plain if kind == IMPORTED else _located(plain, suite, root, name))
     backends = {name: Choice(name=name, kind=name) for name in BACKEND_OPTIONS}
     for name, backend in spec.backends.items():
         options = _plain(BACKEND_OPTIONS[backend.backend], backend.model_extra or {})
@@ -130,11 +135,35 @@ def _plain(schema: type[Params] | None, options: Mapping[str, Any]) -> dict[str,
 
 def _located(options: dict[str, Any], suite: Suite, root: Path, name: str) -> dict[str, Any]:
     """Relative paths of a model's options, taken from the file that wrote them."""
-    for key in ("path", "tokenizer"):
-        value = options.get(key)
-        if isinstance(value, str) and ("/" in value or value.endswith((".json", ".onnx"))):
-            options[key] = _from_root(suite.folder_of(("models", name), root) / value, root)
+    for key in FILE_OPTIONS:
+        if _is_file(key, options.get(key)):
+            options[key] = _from_root(suite.folder_of(("models", name), root) / options[key], root)
     return options
+
+
+def _is_file(key: str, value: object) -> bool:
+    """Whether a model's option names a file or folder: every path but a fetched model, and tokenizers by file."""
+    return isinstance(value, str) and (value not in FETCHED if key == "path" else value.endswith(".json"))
+
+
+def _absent(suite: Suite, axes: _Axes, root: Path) -> Iterator[Problem]:
+    """Files and folders the suite names that are not there."""
+    source = _corpus(suite, root)
+    if source not in BUILT_IN_CORPORA and not (root / source).exists():
+        yield _no_file(suite, ("corpus",), source, "a text file or folder")
+    for name, model in axes.models.items():
+        for key in FILE_OPTIONS:
+            value = model.options.get(key)
+            if model.kind != IMPORTED and _is_file(key, value) and not (root / str(value)).exists():
+                written = key if ("models", name, key) in suite.places else "model"
+                yield _no_file(suite, ("models", name, written), str(value), "an existing file or folder")
+
+
+def _no_file(suite: Suite, key: KeyPath, value: str, expected: str) -> Problem:
+    place = Document(places=dict(suite.places)).place(key, suite.shown_as)
+    hint = "Relative paths start at the file that writes them."
+    found = f"{value}, which does not exist"
+    return Problem(file=place.file, line=place.line, key=dotted(key), found=found, expected=expected, hint=hint)
 
 
 def _from_root(path: Path, root: Path) -> str:

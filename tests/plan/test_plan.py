@@ -101,13 +101,27 @@ def test_a_case_survives_json() -> None:
 
 
 def test_paths_start_at_the_file_that_wrote_them(tmp_path: Path) -> None:
-    (tmp_path / "common").mkdir()
+    (tmp_path / "common" / "weights").mkdir(parents=True)
+    (tmp_path / "common" / "weights" / "m.onnx").touch()
+    (tmp_path / "common" / "texts").mkdir()
+    (tmp_path / "common" / "texts" / "a.txt").touch()
     (tmp_path / "common" / "m.yaml").write_text("models: {mine: {model: ./weights/m.onnx}}\ncorpus: texts/a.txt\n")
     (cell,) = cases(
         tmp_path, "include: common/m.yaml\nmatrix: {model: mine, backend: onnxruntime}\ncases: {one: {workload: latency}}"
     )
     assert cell.model == Choice(name="mine", kind="onnx-file", options={"path": "common/weights/m.onnx"})
     assert cell.corpus == {"source": "common/texts/a.txt"}
+
+
+def test_files_that_do_not_exist_are_faults_with_their_line(tmp_path: Path) -> None:
+    text = "  mine: {model: ./m.onnx}\n  hf:\n    model: huggingface\n    path: nowhere\nmatrix: {model: a}\ncorpus: no.txt\ncases: {one: {workload: latency}}"
+    with pytest.raises(ConfigError) as caught:
+        cases(tmp_path, text)
+    assert {(problem.line, problem.key, problem.found) for problem in caught.value.problems} == {
+        (6, "models.mine.model", "m.onnx, which does not exist"),
+        (9, "models.hf.path", "nowhere, which does not exist"),
+        (11, "corpus", "no.txt, which does not exist"),
+    }
 
 
 def test_your_own_model_by_import_path(tmp_path: Path) -> None:
