@@ -144,6 +144,9 @@ class Run:
         if self.baselines is None:
             which = self.config.getoption("benchmark_compare")
             session = self.config._benchmarksession  # type: ignore[attr-defined]
+            if not hasattr(session.storage, "path"):
+                self.baselines = Baselines(problems=(f"{session.storage} is not a folder; use --benchmark-storage=file://...",))
+                return self.baselines
             storage, machine_id = Path(session.storage.path), session.machine_id
             try:
                 if which is True:
