@@ -28,8 +28,9 @@ check: $(STAMP)  ## lint, types, architecture, suites
 	$(BIN)/lint-imports
 	$(BIN)/lmbench suites validate suites
 
-perf: $(STAMP)   ## lmbench against bare loops on the same model, alternated; prints ratios
+perf: $(STAMP)   ## lmbench against bare loops, alternated, and a doubled model against stored runs; prints ratios
 	$(BIN)/python -m tests.perf.agreement
+	$(BIN)/python -m tests.perf.slower
 
 clean:           ## remove the virtual environment
 	rm -rf $(VENV)

@@ -76,9 +76,7 @@ class TorchEngine:
     def forward(self, ids: IntArray, positions: IntArray, state: State) -> tuple[FloatArray, State]:
         """As `Engine.forward`; the logits arrive on the host as float32, which waits for the device."""
         with torch.inference_mode():
-            placed_ids = torch.tensor(ids, device=self._device)
-            kept = torch.tensor(positions, device=self._device)
-            logits, *after = self._call(placed_ids, kept, *state)
+            logits, *after = self._call(self._tensor(ids), self._tensor(positions), *state)
             return logits.float().cpu().numpy(), tuple(after)
 
     def empty_state(self, batch: int) -> State:
@@ -111,6 +109,11 @@ class TorchEngine:
         self._module = None
         self._call = _closed
         torch.set_num_threads(self._threads_before)
+
+    def _tensor(self, array: IntArray) -> torch.Tensor:
+        # Flat and viewed: torch keeps numpy's strides, which are arbitrary for sizes of 1, and a compiled engine would
+        # make a graph for each kind it meets.
+        return torch.tensor(array.ravel(), device=self._device).view(array.shape)
 
 
 def _closed(*_: object) -> tuple[torch.Tensor, ...]:

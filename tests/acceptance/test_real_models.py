@@ -1,4 +1,4 @@
-"""A slower, a fatter and a wrong model, told apart from an untouched one; real torch, real processes, real comparisons."""
+"""A fatter and a wrong model, told apart from an untouched one; real torch, real processes, real comparisons."""
 
 from __future__ import annotations
 
@@ -28,11 +28,6 @@ SUITE = """
 models: {mine: {model: "mymodels:build"}}
 matrix: {model: mine}
 cases:
-  speed:
-    workload: latency
-    prompt_tokens: 128
-    output_tokens: 2
-    budget: {min_rounds: 10, max_rounds: 30, max_time_s: 1, min_warmup_rounds: 3, max_warmup_s: 1}
   size: {workload: memory, tokens: 128}
 """
 
@@ -44,16 +39,16 @@ def suite(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     )  # fmt: skip
 
 
-def test_twice_the_layers_is_slower_and_fatter_and_an_untouched_rerun_is_neither(pytester: pytest.Pytester) -> None:
+def test_twice_the_layers_is_fatter_and_an_untouched_rerun_is_not(pytester: pytest.Pytester) -> None:
+    """That they are slower too is measured by tests/perf/slower.py: no test is decided by a clock."""
     pytester.path.joinpath("mymodels.py").write_text(MODEL)
     pytester.path.joinpath("a.suite.yaml").write_text(SUITE)
-    for _ in range(3):
-        suite(pytester, "--benchmark-autosave").assert_outcomes(passed=2)
-    suite(pytester, "--benchmark-compare").assert_outcomes(passed=2)
+    suite(pytester, "--benchmark-autosave").assert_outcomes(passed=1)
+    suite(pytester, "--benchmark-compare").assert_outcomes(passed=1)
     pytester.path.joinpath("mymodels.py").write_text(MODEL.replace("LAYERS = 24", "LAYERS = 48"))
     worse = suite(pytester, "--benchmark-compare")
-    worse.assert_outcomes(failed=2)
-    worse.stdout.fnmatch_lines(["*regressed: latency_p50_s: *", "*regressed: weights_bytes: *", "*2 cases: 2 regressed*"])
+    worse.assert_outcomes(failed=1)
+    worse.stdout.fnmatch_lines(["*regressed: weights_bytes: *", "*regressed: parameters: *", "*1 case: 1 regressed*"])
 
 
 def cell() -> Case:

@@ -25,6 +25,8 @@ def test_decode_steps_share_one_graph(decoder: LanguageModel) -> None:
         counts.append(engine.describe()["graphs"])
     assert counts == [2] * 11  # one for the prefill, one for all decode steps
     engine.forward(ids[:, :9], np.array([8]), engine.empty_state(1))
+    for odd in (np.broadcast_to(np.int64(3), (1, 1)), ids[:, 5][:, None], np.asfortranarray(ids[:, 5:6])):
+        _, state = engine.forward(odd, np.array([0]), state)  # equal shapes, other strides
     assert engine.describe()["graphs"] == 2
     engine.close()
 
