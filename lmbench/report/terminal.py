@@ -109,6 +109,8 @@ def _case_lines(view: CaseView, width: int) -> Iterator[Text]:
     for row in view.rows:
         if row.main or row.outcome in FAILING:
             yield from _row_lines(row, width)
+    for note in view.record.notes:
+        yield from _wrapped(f"note: {note}", width, INDENT)
     for outcome in STYLES:
         alike = [row for row in view.rows if row.outcome == outcome and not row.main and outcome not in (*FAILING, OK)]
         if alike:

@@ -23,6 +23,9 @@ from lmbench.run.build import CaseBuilder, describe
 from lmbench.subject.protocol import Subject
 from lmbench.workloads.context import Context
 
+CONTENDED = 0.2
+"""Share of the measured time in which some task waited for a CPU, above which the reader is warned."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
@@ -93,9 +96,24 @@ def _fields(measurement: Measurement, builder: CaseBuilder, resources: Mapping[s
         "series": measurement.series,
         "primary": measurement.primary,
         "details": measurement.details,
-        "notes": measurement.notes,
+        "notes": measurement.notes + contention(resources),
         "resources": resources,
     }
+
+
+def contention(resources: Mapping[str, Any]) -> tuple[str, ...]:
+    """A sentence when tasks kept waiting for a CPU while the case was measured (PSI, from the sampler's summary).
+
+    Alone on its machine a case whose threads match the CPUs shows 0.01 to 0.05; a busy neighbour makes it 0.5 and
+    more, and an engine whose threads wait for each other can then be tens of times slower.
+    """
+    share = resources.get("quantities", {}).get("psi_cpu_some_share", {}).get("mean")
+    if share is None or share < CONTENDED:
+        return ()
+    return (
+        f"the CPUs were contended: tasks waited for one {share:.0%} of the measured time, so times are too long; "
+        "stop other work on this machine, or give the engine fewer threads than CPUs, and measure again",
+    )
 
 
 def _fidelity(builder: CaseBuilder) -> list[Metric]:
