@@ -61,6 +61,12 @@ def build_once(kind: str, key: Mapping[str, object], build: Callable[[Path], Non
     return target
 
 
+def published(kind: str, key: Mapping[str, object]) -> Path | None:
+    """The folder of (`kind`, `key`) when it has been built."""
+    target = cache_root() / kind / digest(key)
+    return target if target.is_dir() else None
+
+
 def build_for_now(build: Callable[[Path], None]) -> Path:
     """Like `build_once` for what must not be found again: a folder that is deleted when this process ends."""
     folder = Path(tempfile.mkdtemp(prefix="lmbench-"))

@@ -33,7 +33,7 @@ from lmbench.record.record import Record
 from lmbench.report.write import write_reports
 from lmbench.run.execute import Setting, execute
 from lmbench.run.isolate import run_isolated
-from lmbench.run.prepare import ceilings_first
+from lmbench.run.prepare import artifacts_first, ceilings_first
 from lmbench.store.baselines import Baselines, only, recent
 from lmbench.store.journal import Journal
 from lmbench.store.runs import RUN_SCHEMA_VERSION, Skip, StoredRun
@@ -97,7 +97,10 @@ class Run:
         try:
             if self.config.getoption("lmbench_isolate") == "none":
                 return execute(case, setting, self.progress.say)
-            return run_isolated(case, setting, self.progress.say, self.config.rootpath)
+            root = self.config.rootpath
+            if not setting.once:
+                artifacts_first(case, setting, self.progress.say, root)
+            return run_isolated(case, setting, self.progress.say, root)
         except Unavailable as lack:
             pytest.skip(str(lack))
         finally:

@@ -1,18 +1,23 @@
-"""What must be measured once before any case, in a process of its own so that no case pays for it."""
+"""What is built once before a case is measured, in processes of their own, so that no case pays for it."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
-from lmbench.base.cache import entries
-from lmbench.base.registry import BACKENDS
+from lmbench.base.cache import build_once, entries, published
+from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS
 from lmbench.measure.machine import machine_class
 from lmbench.plan.case import Case
+from lmbench.run.execute import Setting
+from lmbench.run.isolate import run_isolated
 
-KIND = "ceilings"
-MEASURE = "from lmbench.measure.ceilings import ceilings; ceilings()"
+CEILINGS, PREPARED = "ceilings", "prepared"
+MEASURE_CEILINGS = "from lmbench.measure.ceilings import ceilings; ceilings()"
 TIMEOUT_S = 120.0
 
 
@@ -24,12 +29,40 @@ def ceilings_first(cases: Iterable[Case]) -> bool:
     if not any(BACKENDS[case.backend.kind].needs for case in cases):
         return False
     machine = machine_class().digest
-    if any(entry.kind == KIND and entry.key.get("machine") == machine for entry in entries()):
+    if any(entry.kind == CEILINGS and entry.key.get("machine") == machine for entry in entries()):
         return False
     quiet = subprocess.DEVNULL
-    command = [sys.executable, "-c", MEASURE]
+    command = [sys.executable, "-c", MEASURE_CEILINGS]
     try:
         subprocess.run(command, stdin=quiet, stdout=quiet, stderr=quiet, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
         return True
     return True
+
+
+def artifacts_first(case: Case, setting: Setting, progress: Callable[[str], None], root: Path) -> bool:
+    """Run `case` once, unmeasured, the first time its subject is met; True when it was tried.
+
+    Training a small model, exporting a graph and asking the parent leave their results in the cache and their memory
+    in the process: without this a run on a cold cache would show other peaks than every later one. Nothing of a user's
+    own code is kept, so there is nothing to prepare for it. A failure is left to the measured run to report.
+    """
+    needs = [*MODELS[case.model.kind].needs, *BACKENDS[case.backend.kind].needs, *COMPRESSIONS[case.compression.kind].needs]
+    if not BACKENDS[case.backend.kind].needs or case.model.kind == "imported":
+        return False
+    axes = {axis: asdict(getattr(case, axis)) | {"name": ""} for axis in ("model", "backend", "compression")}
+    versions = {module: _version(module) for module in ("pytest-lmbench", *(need.module for need in needs))}
+    key = {**axes, "corpus": dict(case.corpus), "seed": case.seed, "versions": versions}
+    if published(PREPARED, key):
+        return False
+    record = run_isolated(case, replace(setting, once=True), lambda text: progress(f"first time, preparing: {text}"), root)
+    if record.failure is None:
+        build_once(PREPARED, key, lambda _: None)
+    return True
+
+
+def _version(module: str) -> str:
+    try:
+        return version(module)
+    except PackageNotFoundError:
+        return "unknown"
