@@ -71,5 +71,9 @@ def _energy(summary: Mapping[str, Any], tokens: int | None) -> list[Metric]:
     covers = f"covers {', '.join(account['covers'])}"
     return [
         metric("energy_j", total, reason=covers),
-        metric("energy_per_token_j", per_token, reason=covers if tokens else "no tokens were processed in the window"),
+        metric("energy_per_token_j", per_token, reason=covers if tokens else _uncounted(tokens)),
     ]
+
+
+def _uncounted(tokens: int | None) -> str:
+    return "the window's tokens were not counted" if tokens is None else "no tokens were processed in the window"

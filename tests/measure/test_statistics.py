@@ -107,6 +107,8 @@ def test_resource_metrics_come_from_a_summary() -> None:
     assert found["energy_j"].value == 10.0
     assert found["energy_per_token_j"].value == 2.0
     assert found["energy_j"].reason == "covers package"
+    uncounted = {entry.name: entry for entry in resource_metrics(summary, cpus=2.0)}["energy_per_token_j"]
+    assert (uncounted.value, uncounted.reason) == (None, "the window's tokens were not counted")
 
 
 def test_resource_metrics_without_samples_are_reasons() -> None:
