@@ -67,6 +67,8 @@ METRICS: Mapping[str, MetricSpec] = {
     **_distribution("service", "the time from start of service to the last token (queueing excluded)"),
     **_distribution("prefill", "the forward pass over the prompt"),
     **_distribution("decode", "one decode step"),
+    "round_p50_s": _time("median time per iteration of a plain pytest-benchmark test"),
+    "round_cpu_p50_s": _time("median CPU time of the calling thread per iteration of a plain pytest-benchmark test"),
     "first_call_s": _time("the first call, compilation and lazy initialisation included"),
     "compile_s": _time("compiling, exporting or converting before the first call"),
     "load_s": _time("building the subject, compile_s excluded"),

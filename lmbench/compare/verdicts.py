@@ -9,10 +9,39 @@ from typing import Any
 from lmbench.base.errors import StoreError
 
 OK, REGRESSED, IMPROVED, INCONCLUSIVE = "ok", "regressed", "improved", "inconclusive"
-NEW, MISSING, ERROR, INCOMPARABLE = "new", "missing", "error", "incomparable"
+NEW, MISSING, ERROR, INCOMPARABLE, ACCEPTED = "new", "missing", "error", "incomparable", "accepted"
 
-SEVERITY = (ERROR, REGRESSED, MISSING, INCOMPARABLE, INCONCLUSIVE, NEW, IMPROVED, OK)
-"""Worst first: a case is as bad as its worst metric."""
+SEVERITY = (ERROR, REGRESSED, MISSING, INCOMPARABLE, INCONCLUSIVE, NEW, ACCEPTED, IMPROVED, OK)
+"""Worst first: a case is as bad as its worst metric. 'accepted' is a regression that the ledger of changes explains."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What base and head, run side by side, say about one metric; ratios are head / base, whichever direction is better.
+
+    The verdict's `ratio` is the estimate. An interval that cannot be given (too few pairs) is None, None.
+    """
+
+    pairs: int
+    """Process pairs behind the numbers."""
+    low: float | None
+    high: float | None
+    """Two-sided 90 % interval of the ratio."""
+    smallest_visible: float | None
+    """Smallest relative change for the worse that these pairs would have shown as regressed; None: none."""
+    pairs_needed: int | None
+    """Estimate of the pairs after which an undecided metric would be decided; None when decided or hopeless."""
+    log_ratios: tuple[float, ...] = ()
+    """ln(head / base), one per pair, in the order they were run."""
+    unit: str = "pair of processes"
+    """What one pair is: rounds alternated inside two processes, or one whole run per side."""
+    explanation: str = ""
+    """CPU time and involuntary switches beside the wall time; explains, never decides."""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Evidence:
+        """The inverse of `dataclasses.asdict`."""
+        return cls(**{**data, "log_ratios": tuple(data.get("log_ratios", ()))})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +66,8 @@ class Verdict:
     limit: float | None = None
     """The value, in `unit`, beyond which the metric is regressed; None where it cannot fail."""
     n_baselines: int = 0
+    evidence: Evidence | None = None
+    """Present when base and head were run side by side; None when stored runs were compared."""
 
     def __post_init__(self) -> None:
         if self.outcome not in SEVERITY:
@@ -50,7 +81,8 @@ class Verdict:
     def from_json(cls, data: Mapping[str, Any]) -> Verdict:
         """The inverse of `to_json`; raises StoreError for anything else."""
         try:
-            return cls(**data)
+            evidence = data.get("evidence")
+            return cls(**{**data, "evidence": None if evidence is None else Evidence.from_json(evidence)})
         except (TypeError, ValueError) as error:
             raise StoreError(f"found a damaged verdict: {error}; expected what this version stores; rerun the suite") from error
 
