@@ -68,7 +68,11 @@ class WorkloadError(LmbenchError):
 
 
 class WorkerError(LmbenchError):
-    """The process that ran a case died, hung or broke the protocol."""
+    """The process that ran a case died, hung or broke the protocol; `side` is 'base' or 'head' where two ran."""
+
+    def __init__(self, message: str, *, side: str = "") -> None:
+        self.side = side
+        super().__init__(message)
 
 
 class StoreError(LmbenchError):

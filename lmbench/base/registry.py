@@ -23,7 +23,8 @@ class Entry:
 
     `target` is 'module:attribute'. `takes` lists the model forms a backend (or compression) can load, `form` is
     the form a model comes in. `refuses` maps a compression to the reason a backend cannot run it here, `trainer`
-    is the target that trains, where the backend can.
+    is the target that trains, where the backend can. `source` makes the rounds of a workload that can be measured
+    round by round beside another process.
     """
 
     target: str
@@ -34,6 +35,7 @@ class Entry:
     takes: tuple[str, ...] = ()
     refuses: Mapping[str, str] = field(default_factory=dict)
     trainer: str | None = None
+    source: str | None = None
 
 
 TORCH = Need(module="torch", extra="torch")
@@ -109,11 +111,21 @@ BACKENDS: Mapping[str, Entry] = {
 }
 
 WORKLOADS: Mapping[str, Entry] = {
-    "training_step": Entry(target="lmbench.workloads.training_step:run", about="forward, backward and optimizer on real batches"),
-    "latency": Entry(
-        target="lmbench.workloads.latency:run", about="one generation at a time: first token, per token, end to end"
+    "training_step": Entry(
+        target="lmbench.workloads.training_step:run",
+        source="lmbench.workloads.training_step:source",
+        about="forward, backward and optimizer on real batches",
     ),
-    "throughput": Entry(target="lmbench.workloads.throughput:run", about="batch size swept until throughput stops rising"),
+    "latency": Entry(
+        target="lmbench.workloads.latency:run",
+        source="lmbench.workloads.latency:source",
+        about="one generation at a time: first token, per token, end to end",
+    ),
+    "throughput": Entry(
+        target="lmbench.workloads.throughput:run",
+        source="lmbench.workloads.throughput:source",
+        about="batch size swept until throughput stops rising",
+    ),
     "memory": Entry(target="lmbench.workloads.memory:run", about="every term of memory, measured beside its estimate"),
     "stress": Entry(target="lmbench.workloads.stress:run", about="open-loop arrivals, the rate ramped until an SLO breaks"),
 }

@@ -35,6 +35,16 @@ def pretty_change(ratio: float | None) -> str:
     return f"{(ratio - 1) * 100:+.1f} %"
 
 
+def duration(seconds: float) -> str:
+    """Seconds for a person: '42 s', '5 min 12 s', '1 h 03 min'."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
 def _scaled(value: float, scales: tuple[tuple[float, str], ...], unit: str) -> str:
     for factor, prefix in scales:
         if abs(value) >= factor:

@@ -15,9 +15,16 @@ SHIFT_CASES = 5
 SHIFT_REPORTED = 0.05
 
 
-def exit_fails(verdicts: Collection[Verdict]) -> bool:
-    """Whether the run must fail: anything regressed or in error. Everything else is said loudly and passes."""
-    return any(verdict.outcome in FAILING for verdict in verdicts)
+def exit_fails(verdicts: Collection[Verdict], fail_on: Collection[str] = FAILING) -> bool:
+    """Whether the run must fail: by default anything regressed or in error. Everything else is said loudly and passes.
+
+    `fail_on` may name other outcomes. Then they count per case (see `case_outcome`), so that a tail that never decides
+    does not fail a release for being inconclusive; what is regressed or in error counts wherever it stands.
+    """
+    strict = [outcome for outcome in FAILING if outcome in fail_on]
+    if any(verdict.outcome in strict for verdict in verdicts):
+        return True
+    return any(case_outcome(found) in fail_on for found in by_case(verdicts).values())
 
 
 def counts(verdicts: Collection[Verdict]) -> dict[str, int]:

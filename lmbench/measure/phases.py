@@ -84,7 +84,7 @@ def measure_rounds(
     one call, which is first call and only sample. The garbage collector runs only between rounds.
     """
     say = progress or (lambda _: None)
-    with _quiet_collector():
+    with quiet_collector():
         first = _timed(call, clock)
         if once:
             if observe:
@@ -142,11 +142,11 @@ def _measure(
 
 def _timed(call: Callable[[], T], clock: Clock) -> _Round[T]:
     """One call. The clock is read innermost, so that the other readings are not in the time."""
-    switches, cpu, thread = _switches(), process_cpu_s(), thread_cpu_s()
+    switches, cpu, thread = involuntary_switches(), process_cpu_s(), thread_cpu_s()
     begun = clock.now()
     result = call()
     ended = clock.now()
-    thread, cpu, switches = thread_cpu_s() - thread, process_cpu_s() - cpu, _switches() - switches
+    thread, cpu, switches = thread_cpu_s() - thread, process_cpu_s() - cpu, involuntary_switches() - switches
     return _Round(wall_s=ended - begun, cpu_s=cpu, thread_cpu_s=thread, switches=switches, result=result)
 
 
@@ -169,12 +169,13 @@ def _rounds(first_s: float, warmup: list[float], measured: list[_Round[Any]], ou
     )
 
 
-def _switches() -> int:
+def involuntary_switches() -> int:
+    """Times another task was preferred to a thread of this process (getrusage(2), ru_nivcsw)."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 @contextmanager
-def _quiet_collector() -> Iterator[None]:
+def quiet_collector() -> Iterator[None]:
     """Collect, then keep the garbage collector from running on its own; all as it was afterwards."""
     was_enabled = gc.isenabled()
     frozen_before = gc.get_freeze_count()

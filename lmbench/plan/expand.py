@@ -48,6 +48,15 @@ def expand(suite: Suite, root: Path) -> list[Case]:
     return cases
 
 
+def files_of(case: Case) -> list[str]:
+    """Files and folders the case names, relative to the root it was expanded with or absolute."""
+    source = str(case.corpus.get("source", ""))
+    named = [] if source in BUILT_IN_CORPORA else [source]
+    if case.model.kind != IMPORTED:
+        named += [str(value) for key in FILE_OPTIONS if _is_file(key, value := case.model.options.get(key))]
+    return [path for path in named if path]
+
+
 def _merged(suite: Matrix, case: Matrix) -> Matrix:
     """The case's axes replace the suite's; its exclusions, additions and marks join them."""
     return Matrix(

@@ -18,6 +18,8 @@ from lmbench.plugin.feed import RecordedTime
 from lmbench.suite.load import SUFFIX, load
 
 CASE = pytest.StashKey[Case]()
+RUNNER = pytest.StashKey["Runner"]()
+"""What runs a case's item instead of the session's own run: a paired worker puts it here."""
 SLOW = "slow"
 
 Runner = Callable[[Case, Any, RecordedTime], None]

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from lmbench.plugin import options
-from lmbench.plugin.collect import CASE, SuiteFile, is_suite, leave_out_slow
+from lmbench.plugin.collect import CASE, RUNNER, SuiteFile, is_suite, leave_out_slow
+from lmbench.plugin.gate_options import GATE, settle_gate
 from lmbench.plugin.machine_info import settle_machine_info
 
 RUN = pytest.StashKey[Any]()
@@ -22,7 +23,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Settle the options before pytest-benchmark, which configures last, reads them."""
+    config.addinivalue_line("markers", "lmbench(metric): 'cpu' lets thread CPU time decide a single-threaded benchmark test")
     options.settle(config)
+    settle_gate(config)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -30,7 +33,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     if not is_suite(file_path):
         return None
     file: SuiteFile = SuiteFile.from_parent(parent, path=file_path)
-    file.runner = _run(parent.config).measure
+    file.runner = parent.config.stash.get(RUNNER, None) or _run(parent.config).measure
     return file
 
 
@@ -38,7 +41,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Note what was collected, then leave out slow cells."""
     cases = [item.stash[CASE] for item in items if CASE in item.stash]
-    if cases:
+    if cases and RUNNER not in config.stash:
         run = _run(config)
         run.cases = cases
         run.slow = leave_out_slow(config, items)
@@ -52,11 +55,25 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """After the last item the gate, when there is one, pairs what deserves it."""
+    finished = yield
+    gate = session.config.stash.get(GATE, None)
+    if gate is not None and not session.config.option.collectonly and RUNNER not in session.config.stash:
+        from lmbench.plugin.gate import Gate
+
+        run = _run(session.config)
+        run.setting(once=False)
+        Gate(run, gate).hold()
+    return finished
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None]:
     """Verdicts are complete before pytest-benchmark saves, which happens further in."""
     run = session.config.stash.get(RUN, None)
     if run is not None:
-        run.finish(int(exitstatus))
+        session.exitstatus = run.finish(int(exitstatus))
         run.install_storage()
     yield
 

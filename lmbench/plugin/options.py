@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lmbench.measure.machine import machine_class
+from lmbench.plugin.gate_options import add_gate, of_tests_run_apart
 
 MACHINE_CLASS = "{machine_class}"
 NO_REPORTS = "none"
+COMPARE_FAIL = "--benchmark-compare-fail"
+BARE_COMPARE = pytest.StashKey[bool]()
+"""Set when --benchmark-compare names no run: the newest ones are meant."""
 
 
 def add(parser: pytest.Parser) -> None:
@@ -32,6 +38,7 @@ def add(parser: pytest.Parser) -> None:
     )
     group.addoption("--lmbench-hz", type=float, default=20.0, metavar="HZ", help="samples of resource use per second (20)")
     parser.addini("lmbench_reports", "folder of the reports and the journal, relative to rootdir", default="reports")
+    add_gate(parser)
 
 
 def reports_folder(config: pytest.Config) -> Path | None:
@@ -41,10 +48,12 @@ def reports_folder(config: pytest.Config) -> Path | None:
 
 
 def settle(config: pytest.Config) -> None:
-    """Fill {machine_class} into --benchmark-storage and refuse a --benchmark-compare that swallowed a path.
+    """Fill {machine_class} into --benchmark-storage, and set right what pytest-benchmark's options would do silently.
 
     Runs before pytest-benchmark configures itself. A relative storage with the placeholder starts at rootdir, so
-    that runs started from other folders find the same baselines.
+    that runs started from other folders find the same baselines. A --benchmark-compare that swallowed a path, and a
+    comparison asked of processes that measure nothing (-n), are usage errors; of several --benchmark-compare-fail
+    all count, where upstream keeps only the last.
     """
     storage = str(config.getoption("benchmark_storage", "") or "")
     if MACHINE_CLASS in storage:
@@ -56,6 +65,40 @@ def settle(config: pytest.Config) -> None:
             f"--benchmark-compare took {compare!r} as the run to compare with. Put the path first "
             f"(pytest {compare} --benchmark-compare) or give a run: --benchmark-compare=0001"
         )
+    if compare and (workers := of_tests_run_apart(config)):
+        raise pytest.UsageError(
+            f"--benchmark-compare with {workers}: pytest-xdist turns benchmarks off, so nothing would be compared. Run without -n"
+        )
+    config.stash[BARE_COMPARE] = compare is True
+    if compare is True:
+        config.option.benchmark_compare = _newest(config) or True
+    _every_compare_fail(config)
+
+
+def _newest(config: pytest.Config) -> str | None:
+    """The newest stored run, so that a bare --benchmark-compare reads one file and not all of them."""
+    from pytest_benchmark.utils import get_machine_id
+
+    from lmbench.store.files import list_runs
+
+    storage = str(config.getoption("benchmark_storage", "") or "")
+    if "://" in storage and not storage.startswith("file://"):
+        return None
+    runs = list_runs(config.invocation_params.dir / storage.removeprefix("file://"), get_machine_id())
+    return str(runs[0]) if runs else None
+
+
+def _every_compare_fail(config: pytest.Config) -> None:
+    """Collect every --benchmark-compare-fail of the command line; argparse keeps the last."""
+    from pytest_benchmark.utils import parse_compare_fail
+
+    written = [str(argument) for argument in config.invocation_params.args]
+    if sum(argument.split("=", maxsplit=1)[0] == COMPARE_FAIL for argument in written) < 2:
+        return
+    reader = argparse.ArgumentParser(prog="pytest", add_help=False, allow_abbrev=False)
+    reader.add_argument(COMPARE_FAIL, action="extend", nargs="+", type=parse_compare_fail, default=[])
+    checks: list[Any] = reader.parse_known_args(written)[0].benchmark_compare_fail
+    config.option.benchmark_compare_fail = checks
 
 
 def _is_argument(config: pytest.Config, value: str) -> bool:

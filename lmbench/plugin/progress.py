@@ -34,6 +34,13 @@ class Progress:
             line = f"  {self.case}: {text}"
             self._uncaptured(lambda reporter: self._show(reporter, line))
 
+    def tell(self, line: str) -> None:
+        """Write a whole line at once."""
+        self.finish()
+        if self.reporter is not None:
+            self._uncaptured(lambda reporter: reporter.ensure_newline())
+            self._uncaptured(lambda reporter: reporter.write_line(line))
+
     def finish(self) -> None:
         """Clear the rewritten line."""
         if self.open_line:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from lmbench.measure.harness import harness_cost
 from lmbench.measure.machine import machine_class
 from lmbench.plan.case import Case
 from lmbench.plugin.feed import RecordedTime
-from lmbench.plugin.options import reports_folder
+from lmbench.plugin.gate_options import GATE, fail_on
+from lmbench.plugin.options import BARE_COMPARE, reports_folder
 from lmbench.plugin.progress import Progress
 from lmbench.plugin.storage import RunStorage
 from lmbench.plugin.summary import summarise
@@ -30,6 +31,7 @@ from lmbench.record.codec import to_json
 from lmbench.record.environment import Environment, collect
 from lmbench.record.record import ERROR as FAILED
 from lmbench.record.record import Record
+from lmbench.report.gate_facts import GateFacts
 from lmbench.report.write import write_reports
 from lmbench.run.execute import Setting, execute
 from lmbench.run.isolate import run_isolated
@@ -40,6 +42,7 @@ from lmbench.store.runs import RUN_SCHEMA_VERSION, Skip, StoredRun
 
 JOURNALS_KEPT = 20
 INTERRUPTED = 2
+FAILED_STATUS = 1
 
 
 class Run:
@@ -62,6 +65,9 @@ class Run:
         self.baselines: Baselines | None = None
         self.reports: list[Path] = []
         self.exitstatus = 0
+        self.gate_facts: GateFacts | None = None
+        self.nothing_compared = False
+        """The gate was asked for and found nothing to judge: that must not pass."""
         self.finished_at: str | None = None
 
     @property
@@ -78,7 +84,7 @@ class Run:
     def measure(self, case: Case, benchmark: Any, timer: RecordedTime) -> None:
         """Run one case as the body of its pytest item: skip, fail or hand its samples to `benchmark`."""
         once = bool(benchmark.disabled)
-        record = self._execute(case, self._setting(once=once))
+        record = self._execute(case, self.setting(once=once))
         self.records[case.node_id] = record
         if self.journal is not None:
             self.journal.record(record)
@@ -89,8 +95,13 @@ class Run:
             pytest.fail(f"{record.failure.kind}: {record.failure.message}{trace}", pytrace=False)
         benchmark.extra_info["lmbench"] = to_json(record)
         timer.replay(benchmark, record.series[record.primary or ""])
-        if not once and self._comparing():
+        if not once and self.comparing:
             self._judge(case, record)
+
+    def keep_pair(self, pair: Mapping[str, Any]) -> None:
+        """Write one pair's numbers down as soon as they are there."""
+        if self.journal is not None:
+            self.journal.pair(pair)
 
     def _execute(self, case: Case, setting: Setting) -> Record:
         self.progress.start(case.id)
@@ -106,7 +117,7 @@ class Run:
         finally:
             self.progress.finish()
 
-    def _setting(self, *, once: bool) -> Setting:
+    def setting(self, *, once: bool) -> Setting:
         if self.environment is None:
             self.environment = collect()
         if not once and self.journal is None:
@@ -140,19 +151,23 @@ class Run:
 
     # -- comparing --------------------------------------------------------------------------------------------------
 
-    def _comparing(self) -> bool:
+    @property
+    def comparing(self) -> bool:
+        """Whether --benchmark-compare was given."""
         return bool(self.config.getoption("benchmark_compare"))
 
-    def _baselines(self) -> Baselines:
+    def stored_baselines(self) -> Baselines:
+        """What stored runs have of the collected cases; read once."""
         if self.baselines is None:
-            which = self.config.getoption("benchmark_compare")
+            bare = self.config.stash.get(BARE_COMPARE, False)
+            which = str(self.config.getoption("benchmark_compare"))
             session = self.config._benchmarksession  # type: ignore[attr-defined]
             if not hasattr(session.storage, "path"):
                 self.baselines = Baselines(problems=(f"{session.storage} is not a folder; use --benchmark-storage=file://...",))
                 return self.baselines
             storage, machine_id = Path(session.storage.path), session.machine_id
             try:
-                if which is True:
+                if bare:
                     self.baselines = recent(storage, self.collected, machine_id=machine_id)
                 else:
                     self.baselines = only(storage, which, self.collected, machine_id=machine_id)
@@ -161,11 +176,17 @@ class Run:
         return self.baselines
 
     def _judge(self, case: Case, record: Record) -> None:
-        """Compare; a tripped wire is confirmed by running the case again in fresh processes before it may fail."""
-        stored = self._baselines().of(case.node_id)
+        """Compare; a tripped wire is confirmed by running the case again in fresh processes before it may fail.
+
+        Under the gate the comparison only finds suspects: the base's own runs decide about them.
+        """
+        stored = self.stored_baselines().of(case.node_id)
+        if self.config.stash.get(GATE, None) is not None:
+            self.verdicts += compare_case(record, stored)
+            return
         reruns: list[Record] = []
         if suspects(record, stored):
-            setting = self._setting(once=False)
+            setting = self.setting(once=False)
             reruns = [self._execute(case, setting) for _ in range(MAX_HEADS - 1)]
         verdicts = compare_case(record, stored, reruns)
         self.verdicts += verdicts
@@ -175,30 +196,36 @@ class Run:
 
     # -- ending -----------------------------------------------------------------------------------------------------
 
-    def finish(self, exitstatus: int) -> None:
-        """Complete the verdicts and close the journal; pytest-benchmark stores the run right after this."""
+    def finish(self, exitstatus: int) -> int:
+        """Complete the verdicts and close the journal; pytest-benchmark stores the run right after this.
+
+        Returns the session's exit status: 1 instead of 0 when an outcome of --lmbench-fail-on occurred.
+        """
         self.exitstatus = exitstatus
         if self.journal is None:
-            return
+            return exitstatus
         self.finished_at = utc_now()
-        if self._comparing():
+        if self.comparing:
             self.verdicts += self._missing()
+        if exitstatus == 0 and (self.nothing_compared or exit_fails(self.verdicts, fail_on(self.config))):
+            self.exitstatus = FAILED_STATUS
+        if self.gate_facts is not None:
+            self.gate_facts = replace(self.gate_facts, exit_status=self.exitstatus)
         self.journal.end({key: value for key, value in self.to_json().items() if key != "failed"})
         folder = reports_folder(self.config)
-        if folder is not None and self.records:
+        if folder is not None and (self.records or self.verdicts):
             self.reports = write_reports(self.stored(), self.verdicts, folder)
+        return self.exitstatus
 
     def _missing(self) -> list[Verdict]:
         """Cases of the collected suites that were measured before; single node ids ask for nothing else."""
         if any("::" in argument for argument in self.config.args):
             return []
         suites = {node_id.partition("::")[0] for node_id in self.collected}
-        return compare_missing(self._baselines().expected, self.collected, suites=suites, skipped=self.skipped)
+        return compare_missing(self.stored_baselines().expected, self.collected, suites=suites, skipped=self.skipped)
 
     def why_rejected(self) -> str | None:
         """Why this run must not become a baseline; None when it may."""
-        if not self.records:
-            return None
         if exit_fails(self.verdicts):
             table = by_case(verdict for verdict in self.verdicts if verdict.outcome in (REGRESSED, ERROR))
             return f"{len(table)} case{'s' if len(table) > 1 else ''} regressed or failed; see `lmbench baseline --help`"
@@ -238,6 +265,7 @@ class Run:
             info={
                 "started_at": self.started_at,
                 "finished_at": self.finished_at,
+                **({"gate": self.gate_facts.to_json()} if self.gate_facts else {}),
                 "suites": list(dict.fromkeys(node_id.partition("::")[0] for node_id in self.collected)),
             },
             environment=self.environment.facts if self.environment else {},

@@ -19,9 +19,9 @@ CHANGES_SHOWN = 6
 
 def summarise(run: Run, reporter: pytest.TerminalReporter) -> None:
     """Write the section; nothing when no suite took part."""
-    if not run.collected:
+    if not run.collected and run.gate_facts is None:
         return
-    if run.records or run.slow:
+    if run.records or run.slow or run.gate_facts:
         reporter.section("lmbench", sep="-")
     if run.opened:
         text = io.StringIO()

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,14 +29,26 @@ HEARTBEAT_S = 5.0
 WORKER = ("-m", "lmbench.run.worker")
 
 
-def run_isolated(case: Case, setting: Setting, progress: Callable[[str], None], root: Path) -> Record:
-    """Run `case` in a worker whose working folder is `root`. Raises Unavailable; every other failure is in the record."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a worker runs: its working folder (the user's own modules are imported from there), its Python, more environment."""
+
+    root: Path
+    name: str = "this"
+    """For messages: 'base', 'head' ..."""
+    python: str = sys.executable
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+def run_isolated(case: Case, setting: Setting, progress: Callable[[str], None], root: Path | Place) -> Record:
+    """Run `case` in a worker at `root`. Raises Unavailable; every other failure is in the record."""
+    place = root if isinstance(root, Place) else Place(root=root)
     started_at, started = utc_now(), CLOCK.now()
     with tempfile.TemporaryFile("w+", prefix="lmbench-worker-", errors="replace") as log:
         try:
-            return _converse(case, setting, progress, root, log)
+            return _converse(case, setting, progress, place, log)
         except WorkerError as error:
-            failure = Failure(kind="WorkerError", message=str(error), traceback=_tail(log))
+            failure = Failure(kind="WorkerError", message=str(error), traceback=tail(log))
     return Record(
         case=case,
         status=ERROR,
@@ -49,17 +61,17 @@ def run_isolated(case: Case, setting: Setting, progress: Callable[[str], None], 
     )
 
 
-def _converse(case: Case, setting: Setting, progress: Callable[[str], None], root: Path, log: IO[str]) -> Record:
+def _converse(case: Case, setting: Setting, progress: Callable[[str], None], place: Place, log: IO[str]) -> Record:
     reader, writer = os.pipe()
     try:
         process = subprocess.Popen(
-            [sys.executable, *WORKER, str(writer)],
+            [place.python, *WORKER, str(writer)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
             pass_fds=(writer,),
-            cwd=root,
-            env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
+            cwd=place.root,
+            env={**os.environ, "TOKENIZERS_PARALLELISM": "false", **place.env},
             start_new_session=True,
             text=True,
         )
@@ -72,7 +84,7 @@ def _converse(case: Case, setting: Setting, progress: Callable[[str], None], roo
             process.communicate(timeout=GRACE_S)
         return _answer(final)
     finally:
-        _kill_group(process)
+        kill_group(process)
 
 
 def _ask(process: subprocess.Popen[str], request: Mapping[str, Any]) -> None:
@@ -81,7 +93,7 @@ def _ask(process: subprocess.Popen[str], request: Mapping[str, Any]) -> None:
         process.stdin.write(json.dumps(request) + "\n")
         process.stdin.flush()
     except BrokenPipeError:
-        raise WorkerError(f"the worker ended before it read its case: {_death(process)}") from None
+        raise WorkerError(f"the worker ended before it read its case: {death(process)}") from None
 
 
 def _listen(reader: int, process: subprocess.Popen[str], progress: Callable[[str], None], timeout_s: float) -> Mapping[str, Any]:
@@ -97,7 +109,7 @@ def _listen(reader: int, process: subprocess.Popen[str], progress: Callable[[str
                 continue
             piece = os.read(pipe.fileno(), 1 << 20)
             if not piece:
-                raise WorkerError(f"the worker ended without a result: {_death(process)}")
+                raise WorkerError(f"the worker ended without a result: {death(process)}")
             *lines, pending = (pending + piece).split(b"\n")
             for line in lines:
                 event = _event(line)
@@ -127,7 +139,7 @@ def _answer(event: Mapping[str, Any]) -> Record:
         raise WorkerError(f"the worker's record cannot be read: {error}") from error
 
 
-def _kill_group(process: subprocess.Popen[str]) -> None:
+def kill_group(process: subprocess.Popen[str]) -> None:
     """Leave nothing of the worker behind: not on success, not on Ctrl-C, not on a time-out."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -137,7 +149,8 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
             process.stdin.close()
 
 
-def _death(process: subprocess.Popen[str]) -> str:
+def death(process: subprocess.Popen[str]) -> str:
+    """How a worker whose pipe closed came to its end."""
     try:
         status = process.wait(GRACE_S)
     except subprocess.TimeoutExpired:
@@ -147,6 +160,7 @@ def _death(process: subprocess.Popen[str]) -> str:
     return f"exit status {status}"
 
 
-def _tail(log: IO[str]) -> str:
+def tail(log: IO[str]) -> str:
+    """The end of what a worker printed."""
     log.seek(0)
     return log.read()[-LOG_TAIL_CHARS:]

@@ -16,7 +16,7 @@ from lmbench.store.runs import StoredRun, read_run
 class Journal:
     """`<run id>.jsonl`, opened with the run's own data and closed by `end`.
 
-    Lines are {"kind": "run"|"record"|"skip"|"end", ...}; a reader treats a journal without "end" as incomplete.
+    Lines are {"kind": "run"|"record"|"skip"|"pair"|"end", ...}; a reader treats a journal without "end" as incomplete.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,6 +31,10 @@ class Journal:
 
     def skip(self, node_id: str, reason: str) -> None:
         self._append("skip", {"node_id": node_id, "reason": reason})
+
+    def pair(self, pair: Mapping[str, Any]) -> None:
+        """One pair's numbers on one case, as they came; kept for reading, no part of the run itself."""
+        self._append("pair", pair)
 
     def end(self, info: Mapping[str, Any] | None = None) -> None:
         """The last line; `info` overrides what the first line said (verdicts, harness, finished_at ...)."""

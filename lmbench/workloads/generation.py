@@ -112,9 +112,13 @@ class PromptPool:
 
     def take(self, batch: int) -> IntArray:
         """The next `batch` prompts [batch, T]."""
-        rows = np.arange(self._next, self._next + batch) % len(self._windows)
+        found = self.block(self._next, batch)
         self._next += batch
-        return self._windows[rows]
+        return found
+
+    def block(self, start: int, batch: int) -> IntArray:
+        """`batch` prompts from number `start` on, whatever was taken before."""
+        return self._windows[np.arange(start, start + batch) % len(self._windows)]
 
     def at(self, index: int) -> IntArray:
         """Prompt number `index` as a batch of one [1, T]; for callers on several threads."""

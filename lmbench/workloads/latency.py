@@ -23,6 +23,7 @@ from lmbench.workloads.generation import (
     require_room,
     sampler,
 )
+from lmbench.workloads.rounds import Durations, RoundSource
 
 NO_TIME = "the requests took no measurable time"
 
@@ -38,6 +39,29 @@ def run(context: Context) -> Measurement:
         return _measure(context, params, subject)
     finally:
         subject.close()
+
+
+def source(context: Context) -> RoundSource:
+    """One generation per call, on an unchecked subject (the first run has checked it)."""
+    params = LatencyParams.model_validate(context.case.params)
+    subject = context.build.subject(check=False)
+    require_room(subject, params.prompt_tokens, params.output_tokens)
+    pool = prompt_pool(context.text().valid, tokens=params.prompt_tokens, least=params.batch, seed=context.case.seed)
+    choose = sampler(params.temperature, context.case.seed)
+
+    def call(index: int) -> Durations:
+        prompt = pool.block(index * params.batch, params.batch)
+        one = generate(subject, prompt, params.output_tokens, choose, context.clock)
+        found = {"ttft": one.ttft_s, "latency": one.latency_s, "prefill": one.prefill_s}
+        if one.tpot_s is None:
+            return found
+        return found | {"tpot": one.tpot_s, "decode": median(one.decode_s)}
+
+    def values(means: Durations) -> dict[str, float]:
+        rate = params.batch * params.output_tokens / means["latency"]
+        return {f"{name}_p50_s": value for name, value in means.items()} | {"output_tokens_per_s": rate}
+
+    return RoundSource(call=call, values=values, close=subject.close)
 
 
 def _measure(context: Context, params: LatencyParams, subject: Subject) -> Measurement:

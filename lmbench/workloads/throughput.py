@@ -27,6 +27,7 @@ from lmbench.workloads.generation import (
     prompt_pool,
     require_room,
 )
+from lmbench.workloads.rounds import Durations, RoundSource
 
 ONCE_BATCHES = 2
 STATE_COPIES = 2
@@ -58,6 +59,25 @@ def run(context: Context) -> Measurement:
         return _measure(context, params, subject)
     finally:
         subject.close()
+
+
+def source(context: Context) -> RoundSource:
+    """One generation at `max_batch` per call: which batch size is meant has been settled by the sweep before."""
+    params = ThroughputParams.model_validate(context.case.params)
+    subject = context.build.subject(check=False)
+    require_room(subject, params.prompt_tokens, params.output_tokens)
+    batch, tokens = params.max_batch, params.prompt_tokens + params.output_tokens
+    pool = prompt_pool(context.text().valid, tokens=params.prompt_tokens, least=batch, seed=context.case.seed)
+
+    def call(index: int) -> Durations:
+        one = generate(subject, pool.block(index * batch, batch), params.output_tokens, greedy, context.clock)
+        return {"round": one.latency_s}
+
+    def values(means: Durations) -> dict[str, float]:
+        per_s = batch / means["round"]
+        return {"output_tokens_per_s": per_s * params.output_tokens, "total_tokens_per_s": per_s * tokens}
+
+    return RoundSource(call=call, values=values, close=subject.close)
 
 
 def sizes(max_batch: int) -> Iterator[int]:

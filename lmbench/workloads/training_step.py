@@ -17,6 +17,7 @@ from lmbench.suite.params import TrainingStepParams
 from lmbench.workloads.arithmetic import mfu_of
 from lmbench.workloads.context import Context
 from lmbench.workloads.facts import described, device_peak, peak_rss
+from lmbench.workloads.rounds import Durations, RoundSource
 
 FIXED_STEPS = 10
 """Optimizer steps between loss_before and loss_after: always the same, whatever is timed afterwards."""
@@ -46,6 +47,26 @@ def run(context: Context) -> Measurement:
         return _measure(context, params, subject)
     finally:
         subject.close()
+
+
+def source(context: Context) -> RoundSource:
+    """One optimizer step per call, each on the next batch."""
+    params = TrainingStepParams.model_validate(context.case.params)
+    subject = context.build.trainer(learning_rate=params.learning_rate, precision=params.precision)
+    sequences = params.batch * params.accumulate
+    source = batches(context.text().train, batch=sequences, tokens=params.tokens, seed=context.case.seed)
+
+    def call(index: int) -> Durations:  # noqa: ARG001 - a step follows the one before, so its batch is always the next
+        batch = next(source)
+        started = context.clock.now()
+        subject.trainer.step(*batch)
+        return {"step": context.clock.now() - started}
+
+    def values(means: Durations) -> dict[str, float]:
+        rate = sequences / means["step"]
+        return {"step_p50_s": means["step"], "samples_per_s": rate, "trained_tokens_per_s": rate * params.tokens}
+
+    return RoundSource(call=call, values=values, close=subject.close)
 
 
 def _measure(context: Context, params: TrainingStepParams, subject: TrainingSubject) -> Measurement:

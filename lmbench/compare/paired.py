@@ -1,0 +1,173 @@
+"""The verdict on one metric from pairs of base and head: ok, regressed, improved or inconclusive, with its interval; pure.
+
+One number per pair, d = ln(head / base) in the direction in which more is worse, estimated with Yuen's trimmed interval
+(intervals.py). At each of three looks, after 8, 16 and 32 pairs,
+
+    ok            the upper bound lies below ln(1 + tolerance)
+    regressed     else, the lower bound lies above ln(1 + margin)
+    inconclusive  else
+
+so the verdicts exclude each other: a sure slowdown within the tolerance is ok, and says how slow. Error rates: the bound
+that may fail somebody is one-sided at ALPHA / cells / looks, where `cells` counts all separate tests of the session
+(Bonferroni), so that a session of unchanged code fails with a probability of at most ALPHA = 5 % in all. Bonferroni holds
+under any dependence, and so for the metrics of one case, which move together; a rate that is a constant over a time is
+the same test and counts once (cells.py). The bound that lets a metric pass is one-sided at ALPHA / looks: it protects
+against missing a slowdown of the tolerance, metric by metric. Cases are chosen for pairing on other data than they are
+judged on, so the choice costs nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lmbench.base.catalogue import HIGHER
+from lmbench.base.units import pretty_change
+from lmbench.compare.intervals import Trimmed, degrees_of_freedom, student_t, trimmed
+from lmbench.compare.verdicts import IMPROVED, INCONCLUSIVE, OK, REGRESSED, Evidence, Verdict
+
+LOOKS = (8, 16, 32)
+ALPHA = 0.05
+TOLERANCE = 0.05
+MARGIN = 0.01
+"""Slowdowns below this are never called regressed: start order and position alone were seen to shift pairs by 0.7 %."""
+SHOWN_ALPHA = 0.05
+"""Per side of the interval that is shown: two-sided 90 %."""
+MOST_PAIRS = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One metric of one case with its pairs so far."""
+
+    node_id: str
+    metric: str
+    unit: str
+    better: str
+    tolerance: float
+    """Relative change for the worse that is still ok."""
+    log_ratios: tuple[float, ...]
+    """ln(head / base), one per pair."""
+    baseline: float | None = None
+    now: float | None = None
+    """Typical values of base and head in `unit`, for display."""
+    unit_of_pair: str = "pair of processes"
+    explanation: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bounds:
+    """Slowness in logarithms, and the error rates of its two bounds."""
+
+    found: Trimmed
+    margin: float
+    tolerance: float
+    alpha_regressed: float
+    alpha_ok: float
+
+    def state(self, *, se: float, df: int) -> str:
+        if self.found.estimate + student_t(df, self.alpha_ok) * se < self.tolerance:
+            return OK
+        return REGRESSED if self.found.estimate - student_t(df, self.alpha_regressed) * se > self.margin else INCONCLUSIVE
+
+
+def judge(cell: Cell, *, cells: int) -> Verdict:
+    """The verdict on `cell` among `cells` separate tests; inconclusive with fewer than 4 pairs."""
+    sign = -1.0 if cell.better == HIGHER else 1.0
+    found = trimmed([sign * value for value in cell.log_ratios])
+    if found is None:
+        why = f"{len(cell.log_ratios)} pairs are too few to know their spread"
+        return _verdict(cell, INCONCLUSIVE, why, None, None)
+    bounds = _Bounds(
+        found=found,
+        margin=math.log1p(min(MARGIN, cell.tolerance)),
+        tolerance=math.log1p(cell.tolerance),
+        alpha_regressed=ALPHA / cells / len(LOOKS),
+        alpha_ok=ALPHA / len(LOOKS),
+    )
+    outcome = bounds.state(se=found.se, df=found.df)
+    if outcome == OK and found.upper(bounds.alpha_regressed) < -bounds.margin:
+        outcome = IMPROVED
+    evidence = _evidence(cell, bounds, sign, outcome)
+    return _verdict(cell, outcome, _why(outcome, cell, bounds, evidence, sign), math.exp(sign * found.estimate), evidence)
+
+
+def decided(verdict: Verdict) -> bool:
+    """Whether more pairs would change nothing."""
+    return verdict.outcome != INCONCLUSIVE
+
+
+def visible(log_ratios: Sequence[float], pairs: int, *, cells: int, margin: float = MARGIN) -> float | None:
+    """The smallest relative slowdown whose estimate would be called regressed after `pairs` pairs as spread as `log_ratios`.
+
+    The standard error is taken to shrink with the square root of the number of pairs. None with too few to know it.
+    """
+    found = trimmed(log_ratios)
+    df = degrees_of_freedom(pairs)
+    if found is None or df < 1:
+        return None
+    error = found.se * math.sqrt(found.n / pairs)
+    return math.expm1(math.log1p(margin) + student_t(df, ALPHA / cells / len(LOOKS)) * error)
+
+
+def _evidence(cell: Cell, bounds: _Bounds, sign: float, outcome: str) -> Evidence:
+    found = bounds.found
+    low, high = sorted((math.exp(sign * found.lower(SHOWN_ALPHA)), math.exp(sign * found.upper(SHOWN_ALPHA))))
+    return Evidence(
+        pairs=found.n,
+        low=low,
+        high=high,
+        smallest_visible=math.expm1(bounds.margin + student_t(found.df, bounds.alpha_regressed) * found.se),
+        pairs_needed=_needed(bounds) if outcome == INCONCLUSIVE else None,
+        log_ratios=cell.log_ratios,
+        unit=cell.unit_of_pair,
+        explanation=cell.explanation,
+    )
+
+
+def _needed(bounds: _Bounds) -> int | None:
+    """The pairs after which this estimate and spread would decide; None beyond MOST_PAIRS."""
+    n: int = bounds.found.n
+    tried: tuple[int, ...] = (*range(n + 1, 4 * n), *range(4 * n, MOST_PAIRS + 1, n))
+    for pairs in tried:
+        se = bounds.found.se * math.sqrt(n / pairs)
+        if bounds.state(se=se, df=degrees_of_freedom(pairs)) != INCONCLUSIVE:
+            return pairs
+    return None
+
+
+def _why(outcome: str, cell: Cell, bounds: _Bounds, evidence: Evidence, sign: float) -> str:
+    change = (
+        f"{pretty_change(math.exp(sign * bounds.found.estimate))} [{pretty_change(evidence.low)}, {pretty_change(evidence.high)}]"
+    )
+    allowed = f"{cell.tolerance:.3g}" if cell.tolerance >= 1 else f"{cell.tolerance * 100:.3g} %"
+    if outcome == OK:
+        surely = bounds.found.lower(bounds.alpha_regressed) > bounds.margin
+        return (
+            f"{change}: surely worse, within the tolerated {allowed}" if surely else f"{change}, within the tolerated {allowed}"
+        )
+    if outcome == IMPROVED:
+        return f"{change}: surely better"
+    if outcome == REGRESSED:
+        return f"{change}: surely worse, and not surely within the tolerated {allowed}"
+    more = "no number of pairs would tell" if evidence.pairs_needed is None else f"about {evidence.pairs_needed} pairs would tell"
+    return f"{change} after {evidence.pairs} pairs, which see {(evidence.smallest_visible or 0) * 100:.1f} %; {more}"
+
+
+def _verdict(cell: Cell, outcome: str, why: str, ratio: float | None, evidence: Evidence | None) -> Verdict:
+    worse = (1 + cell.tolerance) ** (-1 if cell.better == HIGHER else 1)
+    return Verdict(
+        node_id=cell.node_id,
+        metric=cell.metric,
+        outcome=outcome,
+        why=why,
+        unit=cell.unit,
+        better=cell.better,
+        baseline=cell.baseline,
+        now=cell.now,
+        ratio=ratio,
+        tolerance=cell.tolerance,
+        limit=None if cell.baseline is None else cell.baseline * worse,
+        evidence=evidence,
+    )

@@ -1,0 +1,139 @@
+"""The cases under adjudication: their pairs so far, when they are decided, and what is said of those that are not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
+
+from lmbench.base.catalogue import METRICS
+from lmbench.base.units import pretty, pretty_change
+from lmbench.compare.cells import count_cells, deciding, tolerance_of
+from lmbench.compare.paired import LOOKS, Cell, decided, judge
+from lmbench.compare.verdicts import ERROR, INCOMPARABLE, INCONCLUSIVE, NEW, OK, REGRESSED, Verdict
+from lmbench.paired.pair import HEAD, CasePair, Job
+from lmbench.paired.runs import RUN_UNIT
+
+ROUND_UNIT = "pair of processes"
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """One job and what is known of it."""
+
+    job: Job
+    unit: str
+    pairs: list[CasePair] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    closed: bool = False
+
+
+class Docket:
+    """Entries by node id; `cells` is the number of separate tests, fixed before the first pair."""
+
+    def __init__(self, jobs: Sequence[tuple[Job, str]], *, tolerance: float) -> None:
+        self.entries = {job.node_id: Entry(job=job, unit=unit) for job, unit in jobs}
+        self.cells = count_cells(job.case for job, _ in jobs)
+        self.tolerance = tolerance
+
+    def open(self) -> list[Entry]:
+        """Entries that need more pairs."""
+        return [entry for entry in self.entries.values() if not entry.closed]
+
+    def add(self, pair: CasePair) -> None:
+        """Take one more pair of a case; at a look the case is judged, a failure ends it."""
+        entry = self.entries[pair.node_id]
+        if pair.failure:
+            entry.verdicts = [_failed(pair)]
+            entry.closed = True
+            return
+        entry.pairs.append(pair)
+        if len(entry.pairs) in LOOKS:
+            entry.verdicts = self._judged(entry)
+            entry.closed = self._decided(entry) or len(entry.pairs) == LOOKS[-1]
+
+    def close(self, why: str) -> None:
+        """Judge what is still open by the pairs there are, and say why there are no more."""
+        for entry in self.open():
+            entry.verdicts = self._judged(entry)
+            entry.verdicts = [
+                replace(verdict, why=f"{verdict.why}; {why}") if verdict.outcome == INCONCLUSIVE else verdict
+                for verdict in entry.verdicts
+            ]
+            entry.closed = True
+
+    def verdicts(self) -> list[Verdict]:
+        return [verdict for entry in self.entries.values() for verdict in entry.verdicts]
+
+    def uncertainty(self, entry: Entry) -> float:
+        """How many times too wide the widest undecided interval is: sqrt(pairs needed / pairs); infinite when hopeless."""
+        if not entry.pairs:
+            return 1.0
+        found = [
+            math.sqrt(verdict.evidence.pairs_needed / verdict.evidence.pairs) if verdict.evidence.pairs_needed else math.inf
+            for verdict in self._judged(entry)
+            if verdict.outcome == INCONCLUSIVE and verdict.evidence and verdict.limit is not None
+        ]
+        return max(found, default=1.0)
+
+    def _decided(self, entry: Entry) -> bool:
+        return all(decided(verdict) for verdict in entry.verdicts if verdict.limit is not None)
+
+    def _judged(self, entry: Entry) -> list[Verdict]:
+        job = entry.job
+        if not entry.pairs:
+            return [Verdict(node_id=job.node_id, metric=None, outcome=INCONCLUSIVE, why="not a single pair was run")]
+        clock = "cpu" if all(pair.clock == "cpu" and not pair.parallel for pair in entry.pairs) else "wall"
+        names = deciding(job.case, clock)
+        measured = [name for name in entry.pairs[0].log_ratios if all(name in pair.log_ratios for pair in entry.pairs)]
+        verdicts = [self._verdict(entry, name, decides=name in names) for name in measured]
+        if not any(name in names for name in measured):
+            why = f"none of {', '.join(names)} was measured in every pair"
+            verdicts.append(Verdict(node_id=job.node_id, metric=None, outcome=INCONCLUSIVE, why=why))
+        return verdicts
+
+    def _verdict(self, entry: Entry, name: str, *, decides: bool) -> Verdict:
+        spec = METRICS[name]
+        cell = Cell(
+            node_id=entry.job.node_id,
+            metric=name,
+            unit=spec.unit,
+            better=spec.better or "lower",
+            tolerance=tolerance_of(entry.job.case, name, self.tolerance),
+            log_ratios=tuple(pair.log_ratios[name] for pair in entry.pairs),
+            baseline=median(pair.base[name] for pair in entry.pairs),
+            now=median(pair.head[name] for pair in entry.pairs),
+            unit_of_pair=RUN_UNIT if entry.unit == RUN_UNIT else ROUND_UNIT,
+            explanation=explain(entry.pairs),
+        )
+        verdict = judge(cell, cells=self.cells)
+        if verdict.outcome == REGRESSED and spec.floor and abs((cell.now or 0.0) - (cell.baseline or 0.0)) <= spec.floor:
+            why = f"{verdict.why}, yet within the {pretty(spec.floor, spec.unit)} that never matter"
+            return replace(verdict, outcome=OK, why=why)
+        if decides:
+            return verdict
+        if verdict.outcome == REGRESSED:
+            why = f"{verdict.why}; only reported: name it in the suite's gate to decide by it"
+            verdict = replace(verdict, outcome=INCONCLUSIVE, why=why)
+        return replace(verdict, limit=None)
+
+
+def explain(pairs: Sequence[CasePair]) -> str:
+    """'CPU time +0.2 %, involuntary switches per round 0.4 -> 3.1', what there is of it."""
+    parts = []
+    spent = [pair.cpu_log_ratio for pair in pairs if pair.cpu_log_ratio is not None]
+    if spent:
+        parts.append(f"CPU time {pretty_change(math.exp(median(spent)))}")
+        before, after = (median(pair.switches[side] for pair in pairs) for side in (0, 1))
+        parts.append(f"involuntary switches per round {before:.1f} -> {after:.1f}")
+    return ", ".join(parts)
+
+
+def _failed(pair: CasePair) -> Verdict:
+    """The head's failure is an error; the base's leaves nothing to compare with."""
+    if pair.absent:
+        outcome = NEW if "does not have" in pair.failure else INCOMPARABLE
+    else:
+        outcome = ERROR if pair.side in (HEAD, "") else INCOMPARABLE
+    return Verdict(node_id=pair.node_id, metric=None, outcome=outcome, why=pair.failure)

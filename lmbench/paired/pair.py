@@ -1,0 +1,302 @@
+"""One pair of processes: every job prepared on both sides, rounds alternated base head head base, one number per metric."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from lmbench.base.errors import WorkerError
+from lmbench.measure.clock import CLOCK
+from lmbench.paired.process import Worker
+from lmbench.paired.protocol import (
+    BYE,
+    INJECT,
+    LEFT,
+    PASSED,
+    READY,
+    ROUND,
+    Collected,
+    Left,
+    Ready,
+    Round,
+    injected,
+    parse,
+    step_of,
+)
+from lmbench.plan.case import Case
+from lmbench.run.isolate import Place
+
+START_TIMEOUT_S = 300.0
+LEAVE_TIMEOUT_S = 60.0
+SHORT_VISIT_S, LONG_VISIT_S = 0.2, 1.0
+"""The rounds of one side of one visit take about this long: short rounds are many, long ones few."""
+MOST_ROUNDS, MANY_ROUNDS, FEWEST_ROUNDS = 100, 20, 4
+BASE, HEAD = "base", "head"
+PARALLEL = 1.1
+FOREIGN = (
+    "imported {count} of the head tree's files ({first}), so both sides ran the same code; "
+    "install the base in an environment of its own and give it with --lmbench-gate-base-python"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A case to be decided by pairs of processes."""
+
+    node_id: str
+    case: Case | None = None
+    """None for a plain pytest-benchmark test."""
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters of the case that the first run has settled, such as the batch size of a throughput case."""
+    timeout_s: float = 300.0
+
+    @property
+    def file(self) -> str:
+        return self.node_id.partition("::")[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CasePair:
+    """What one pair said about one case; without numbers `failure` says why and `side` whose fault it was."""
+
+    node_id: str
+    log_ratios: Mapping[str, float] = field(default_factory=dict)
+    """ln(head / base) by metric, the median over rounds."""
+    base: Mapping[str, float] = field(default_factory=dict)
+    head: Mapping[str, float] = field(default_factory=dict)
+    """Medians over rounds, in the metrics' units."""
+    cpu_log_ratio: float | None = None
+    """The same of the CPU time of all threads."""
+    switches: tuple[float, float] = (0.0, 0.0)
+    """Involuntary context switches per round, base and head."""
+    parallel: bool = False
+    """More than one thread worked."""
+    clock: str = "wall"
+    rounds: int = 0
+    loops: int = 0
+    calls: tuple[int, int] = (0, 0)
+    """Calls per round really made, base and head: they differ only where work was injected."""
+    wall_s: float = 0.0
+    side: str = ""
+    absent: bool = False
+    """The side does not have the case, or declares it differently: nobody's fault, yet nothing to compare."""
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sides:
+    """Both places, how pytest is started in them, and the tree the base must not import from."""
+
+    base: Place
+    head: Place
+    arguments: tuple[str, ...] = ()
+    foreign: Path | None = None
+    inject: str = ""
+    """Extra counted work of the head, to try the gate itself: see protocol.INJECT."""
+
+
+Say = Callable[[str], None]
+
+
+def run_pair(sides: Sides, jobs: Sequence[Job], number: int, rng: np.random.Generator, say: Say) -> Iterator[CasePair]:
+    """Run pair `number` of all `jobs`, yielding each job's result as it comes.
+
+    A worker that crashes or hangs costs its job, not the others: they go on in two fresh processes.
+    """
+    left = list(jobs)
+    while left:
+        try:
+            with _Both(sides, left, number, rng, say) as both:
+                while left:
+                    yield both.visit(left[0])
+                    left.pop(0)
+                both.end()
+        except WorkerError as error:
+            failed = left[:1] if both_started(error) else left
+            yield from (CasePair(node_id=job.node_id, side=error.side, failure=str(error)) for job in failed)
+            left = left[len(failed) :]
+
+
+def both_started(error: WorkerError) -> bool:
+    """Whether `error` belongs to one job; a side that never answered fails them all."""
+    return not getattr(error, "at_start", False)
+
+
+def rounds_for(round_s: float) -> int:
+    """Rounds per side and visit, even so that each side goes first equally often.
+
+    Of rounds up to 50 ms at least 20, of the shortest 100 (more rounds still narrowed a pair's spread there: one thread's
+    1 ms rounds differ by a quarter on a shared core, and starting two processes costs more than all of them); of long ones
+    a second's worth, at least 4.
+    """
+    if round_s <= 0:
+        return MOST_ROUNDS
+    wanted = max(SHORT_VISIT_S / round_s, min(MANY_ROUNDS, LONG_VISIT_S / round_s))
+    return int(min(MOST_ROUNDS, max(FEWEST_ROUNDS, 2 * round(wanted / 2))))
+
+
+class _Both:
+    """Two workers that are alive together."""
+
+    def __init__(self, sides: Sides, jobs: Sequence[Job], number: int, rng: np.random.Generator, say: Say) -> None:
+        self.sides = sides
+        self.jobs = jobs
+        self.number = number
+        self.rng = rng
+        self.say = say
+        self.workers: dict[str, Worker] = {}
+        self.offers: dict[str, Collected] = {}
+        self.shared: list[str] = []
+
+    def __enter__(self) -> _Both:
+        self._stack = ExitStack()
+        order = [BASE, HEAD] if self.rng.random() < 0.5 else [HEAD, BASE]
+        try:
+            for name in order:
+                self.workers[name] = self._stack.enter_context(self._worker(name))
+            for name in order:
+                self.offers[name] = self.workers[name].collected(START_TIMEOUT_S)
+        except WorkerError as error:
+            self._stack.close()
+            error.at_start = True  # type: ignore[attr-defined]
+            raise
+        except BaseException:
+            self._stack.close()
+            raise
+        self.order = order
+        self.shared = [job.node_id for job in self.jobs if not self._lack(job)]
+        for worker in self.workers.values():
+            worker.do("plan", node_ids=self.shared)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _worker(self, name: str) -> Worker:
+        place = self.sides.base if name == BASE else self.sides.head
+        seed = str(int(self.rng.integers(1, 2**32 - 1)))
+        env = {**place.env, "PYTHONHASHSEED": seed, INJECT: self.sides.inject if name == HEAD else ""}
+        files = [file for file in dict.fromkeys(job.file for job in self.jobs) if (place.root / file).exists()]
+        arguments = [f"--rootdir={place.root}", *self.sides.arguments, *files]
+        foreign = self.sides.foreign if name == BASE else None
+        return Worker(replace(place, env=env), arguments, foreign=foreign, say=self.say)
+
+    def visit(self, job: Job) -> CasePair:
+        """Both sides prepare `job`, do their rounds and leave it."""
+        lack = self._lack(job)
+        if lack is not None:
+            return lack
+        started = CLOCK.now()
+        self.say(f"pair {self.number + 1}: {job.node_id.partition('::')[2]}")
+        ready: dict[str, Ready] = {}
+        for name in self.order:
+            answer = self._prepare(name, job)
+            if isinstance(answer, Left):
+                self._leave(BASE if name == HEAD else HEAD)
+                return _failed(job, name, f"{answer.outcome} before it measured: {answer.message}")
+            ready[name] = answer
+        base, head = ready[BASE], ready[HEAD]
+        if base.fixed_loops and base.loops != head.loops:
+            self._leave(BASE, HEAD)
+            failure = f"the test does {base.loops} iterations per round in the base and {head.loops} in the head"
+            return CasePair(node_id=job.node_id, side=BASE, absent=True, failure=failure)
+        step = 1 if base.fixed_loops else step_of(injected(self.sides.inject, job.node_id))
+        loops = step * math.ceil(max(base.loops, head.loops) / step)
+        cpus = sorted(os.sched_getaffinity(0)) if base.one_thread and head.one_thread else ()
+        found = self._rounds(job, loops, rounds_for(loops * max(base.call_s, head.call_s)), cpus)
+        outcomes = self._leave(BASE, HEAD)
+        for name, outcome in outcomes.items():
+            if outcome.foreign:
+                return _failed(job, name, FOREIGN.format(count=len(outcome.foreign), first=outcome.foreign[0]))
+            if outcome.outcome != PASSED:
+                return _failed(job, name, f"{outcome.outcome} after it measured: {outcome.message}")
+        return summarise(job.node_id, found, loops=loops, clock=head.clock, wall_s=CLOCK.now() - started)
+
+    def end(self) -> None:
+        """Let both go."""
+        for name in self.order:
+            self.workers[name].do("end")
+        for name in self.order:
+            self.workers[name].receive(LEAVE_TIMEOUT_S, BYE)
+
+    def _prepare(self, name: str, job: Job) -> Ready | Left:
+        worker = self.workers[name]
+        worker.do("prepare", given=dict(job.given))
+        event = worker.receive(job.timeout_s, READY, LEFT)
+        return parse(Left, event) if event["event"] == LEFT else parse(Ready, event)
+
+    def _rounds(self, job: Job, loops: int, rounds: int, cpus: Sequence[int]) -> dict[str, list[Round]]:
+        """`rounds` rounds of each side; both sides' round of one number run on the same one of `cpus`."""
+        found: dict[str, list[Round]] = {BASE: [], HEAD: []}
+        for index in range(rounds):
+            first, second = (BASE, HEAD) if (index + self.number) % 2 == 0 else (HEAD, BASE)
+            for name in (first, second):
+                self.workers[name].do("round", index=index, loops=loops, cpu=cpus[index // 2 % len(cpus)] if cpus else None)
+                found[name].append(parse(Round, self.workers[name].receive(job.timeout_s, ROUND)))
+        return found
+
+    def _leave(self, *names: str) -> dict[str, Left]:
+        for name in names:
+            self.workers[name].do("leave")
+        return {name: parse(Left, self.workers[name].receive(LEAVE_TIMEOUT_S, LEFT)) for name in names}
+
+    def _lack(self, job: Job) -> CasePair | None:
+        """Why there is nothing to compare: a tree that does not import, a case that one side lacks or declares differently."""
+        for name in (HEAD, BASE):
+            offer = self.offers[name]
+            if job.node_id in offer.cases:
+                continue
+            error = next((text for where, text in offer.errors.items() if where and job.node_id.startswith(where)), None)
+            error = error or (next(iter(offer.errors.values())) if "" in offer.errors else None)
+            if error is not None:
+                return CasePair(node_id=job.node_id, side=name, failure=f"the {name} tree cannot be collected: {error}")
+            return CasePair(node_id=job.node_id, side=name, absent=True, failure=f"the {name} tree does not have this case")
+        if self.offers[BASE].cases[job.node_id] != self.offers[HEAD].cases[job.node_id]:
+            return CasePair(node_id=job.node_id, side=BASE, absent=True, failure="the case is declared differently in the base")
+        return None
+
+
+def _failed(job: Job, side: str, text: str) -> CasePair:
+    return CasePair(node_id=job.node_id, side=side, failure=f"{side}: {text}")
+
+
+def summarise(node_id: str, found: Mapping[str, Sequence[Round]], *, loops: int, clock: str, wall_s: float) -> CasePair:
+    """The rounds of both sides as one number per metric; pure."""
+    base, head = found[BASE], found[HEAD]
+    parallel = any(one.cpu_s > PARALLEL * one.wall_s for one in (*base, *head))
+    values = {name: [_values(one, loops, parallel=parallel) for one in found[name]] for name in (BASE, HEAD)}
+    names = [name for name in values[HEAD][0] if all(one.get(name, 0) > 0 for side in values.values() for one in side)]
+    ratios = {
+        name: median(math.log(after[name] / before[name]) for before, after in zip(values[BASE], values[HEAD], strict=True))
+        for name in names
+    }
+    both = zip((one.cpu_s for one in base), (one.cpu_s for one in head), strict=True)
+    spent = [(before, after) for before, after in both if before > 0 and after > 0]
+    return CasePair(
+        node_id=node_id,
+        log_ratios=ratios,
+        base={name: median(one[name] for one in values[BASE]) for name in names},
+        head={name: median(one[name] for one in values[HEAD]) for name in names},
+        cpu_log_ratio=median(math.log(after / before) for before, after in spent) if spent else None,
+        switches=(sum(one.switches for one in base) / len(base), sum(one.switches for one in head) / len(head)),
+        parallel=parallel,
+        clock=clock,
+        rounds=len(base),
+        loops=loops,
+        calls=(base[0].calls, head[0].calls),
+        wall_s=wall_s,
+    )
+
+
+def _values(one: Round, loops: int, *, parallel: bool) -> dict[str, float]:
+    if "round_p50_s" not in one.values or parallel:
+        return dict(one.values)
+    return {**one.values, "round_cpu_p50_s": one.thread_cpu_s / loops}

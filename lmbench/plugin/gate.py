@@ -1,0 +1,180 @@
+"""The paired gate within a pytest session: after the last item suspects are adjudicated, and each verdict becomes a report."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lmbench.base.errors import ConfigError
+from lmbench.base.units import duration
+from lmbench.compare.ledger import accept
+from lmbench.compare.triage import triage
+from lmbench.compare.verdicts import ACCEPTED, IMPROVED, OK, Verdict, by_case, case_outcome
+from lmbench.paired.adjudicate import Adjudication, Judgement, Terms
+from lmbench.paired.baserun import against_base
+from lmbench.paired.cost import Cost
+from lmbench.paired.docket import ROUND_UNIT
+from lmbench.paired.pair import Job, Sides
+from lmbench.paired.trees import base_place, head_place, lend, worktree
+from lmbench.plan.expand import files_of
+from lmbench.plugin.gate_options import ALL, GateOptions, fail_on
+from lmbench.plugin.suspects import guess, jobs_of, measured_cases, measured_tests, observations, triggers
+from lmbench.record.record import Record
+from lmbench.report.gate_facts import GateFacts
+from lmbench.run.isolate import Place
+from lmbench.store.ledger import LEDGER, read_ledger
+
+if TYPE_CHECKING:
+    from lmbench.plugin.session import Run
+
+SUFFIX = "@gate"
+"""A verdict's report carries the case's node id and this, so that JUnit keeps it beside the measurement's own."""
+PASSING = (OK, IMPROVED, ACCEPTED)
+
+
+class Gate:
+    """Open from the last item to the end of the session."""
+
+    def __init__(self, run: Run, options: GateOptions) -> None:
+        self.run = run
+        self.options = options
+        self.config = run.config
+        self.fail_on = fail_on(run.config)
+        self.problems: list[str] = []
+
+    def hold(self) -> None:
+        """Choose the suspects, pair them, report each verdict; KeyboardInterrupt is passed on once all is said."""
+        cases, tests = measured_cases(self.run), measured_tests(self.run)
+        suspects, shift = self._suspects(cases, tests)
+        jobs = jobs_of(list(suspects), cases, tests)
+        cost = guess(jobs, cases, tests)
+        total = len(cases) + len(tests)
+        self._announce(jobs, cost, total)
+        judgement = self._judge(jobs, cost, cases) if jobs else Judgement(verdicts=(), pairs_run=0, wall_s=0.0)
+        self.run.verdicts = [one for one in self.run.verdicts if one.node_id not in suspects] + list(judgement.verdicts)
+        if total == 0 or not any(one.metric is not None for one in self.run.verdicts):
+            self.problems.append("nothing was compared: no case was measured, exists on both sides and works there")
+            self.run.nothing_compared = True
+        self.run.gate_facts = self._facts(len(jobs), total, judgement, cost, shift)
+        for node_id, verdicts in by_case(judgement.verdicts).items():
+            self._report(node_id, verdicts)
+        if judgement.interrupted:
+            raise KeyboardInterrupt
+
+    def _suspects(self, cases: Mapping[str, Record], tests: Mapping[str, Any]) -> tuple[dict[str, str], str | None]:
+        """Who is paired and why, and what is to be said of a shift of the whole suite."""
+        everyone = [*cases, *tests]
+        asked = triggers(self.run)
+        self.config._benchmarksession.compare_fail = []  # type: ignore[attr-defined]  # they have been heard
+        if self.options.pair == ALL:
+            return dict.fromkeys(everyone, "every case is paired"), None
+        seen = observations(self.run, cases, tests)
+        known = {one.node_id for one in seen}
+        found = triage(seen, triggers=asked)
+        cleared = {(one.node_id, one.metric) for one in found.cleared}
+        self.run.verdicts = [one for one in self.run.verdicts if (one.node_id, one.metric) not in cleared] + list(found.cleared)
+        unknown = {name: "no stored run to compare it with" for name in everyone if name not in known}
+        reasons = {**unknown, **asked, **found.suspects}
+        return {name: reasons[name] for name in everyone if name in reasons}, found.shift_sentence
+
+    def _judge(self, jobs: Sequence[tuple[Job, str]], cost: Cost, cases: Mapping[str, Record]) -> Judgement:
+        terms = Terms(budget_s=self.options.budget_s, tolerance=self.options.tolerance, seed=self.options.seed)
+        progress = self.run.progress
+        progress.start("gate")
+        try:
+            with self._sides() as sides:
+                setting = self.run.setting(once=False)
+                judgement = Adjudication(jobs, sides, terms, cost=cost, setting=setting).run(progress.say, self.run.keep_pair)
+                steady: list[Verdict] = []
+                if not judgement.interrupted:
+                    rounds = [job for job, unit in jobs if unit == ROUND_UNIT and job.case is not None]
+                    steady = against_base(rounds, cases, sides, setting, progress.say)
+                changes = self._new_changes(sides.base)
+        finally:
+            progress.finish()
+        return Judgement(
+            verdicts=tuple(accept([*judgement.verdicts, *steady], changes)),
+            pairs_run=judgement.pairs_run,
+            wall_s=judgement.wall_s,
+            interrupted=judgement.interrupted,
+        )
+
+    @contextmanager
+    def _sides(self) -> Iterator[Sides]:
+        root, base, python = self.config.rootpath, self.options.base, self.options.base_python
+        ini = self.config.inipath
+        arguments = (f"-c{ini.relative_to(root)}",) if ini is not None and ini.is_relative_to(root) else ()
+        head = head_place(root)
+        if base is None:
+            yield Sides(base=Place(name="base", root=root, python=str(python)), head=head, arguments=arguments)
+            return
+        try:
+            with worktree(base) as tree:
+                place = base_place(tree, base, root, python)
+                self._lend(place)
+                yield Sides(base=place, head=head, arguments=arguments, foreign=base.toplevel)
+        except ConfigError as error:
+            raise pytest.UsageError(str(error)) from None
+
+    def _lend(self, base: Place) -> None:
+        """Files outside of git that the suites name: without them the base could not even load its suites."""
+        lent = lend(sorted({path for case in self.run.cases for path in files_of(case)}), self.config.rootpath, base)
+        if lent:
+            self.problems.append(f"not in the base's commit, so both sides read this tree's: {', '.join(lent)}")
+
+    def _new_changes(self, base: Place) -> list[Any]:
+        """Accepted changes that the base's ledger does not have: those that came with the code under test."""
+        here, there = read_ledger(self.config.rootpath / LEDGER), read_ledger(base.root / LEDGER)
+        return [change for change in here if change not in there or self.options.base is None]
+
+    def _announce(self, jobs: Sequence[tuple[Job, str]], cost: Cost, total: int) -> None:
+        names = [job.node_id for job, _ in jobs]
+        line = f"gate against {self.options.label}: {len(jobs)} of {total} cases to pair"
+        if jobs:
+            least, most = cost.bounds_s(names)
+            line += f"; a pair takes about {duration(cost.pair_s(names))}, 8 to 32 pairs {duration(least)} to {duration(most)}"
+        if self.options.budget_s is not None:
+            line += f", within a budget of {duration(self.options.budget_s)}"
+        self.run.progress.tell(line)
+
+    def _facts(self, paired: int, total: int, judgement: Judgement, cost: Cost, shift: str | None) -> GateFacts:
+        note = self.options.base.note if self.options.base else ""
+        return GateFacts(
+            base=self.options.label,
+            head=self.options.head,
+            cases_paired=paired,
+            cases_cleared=total - paired,
+            pairs_run=judgement.pairs_run,
+            wall_s=judgement.wall_s,
+            predicted_s=cost.bounds_s(list(cost.cases))[0],
+            budget_s=self.options.budget_s,
+            shift_sentence=shift,
+            problems=tuple(filter(None, [note, *self.problems])),
+            fail_on=self.fail_on,
+            exit_status=None,
+        )
+
+    def _report(self, node_id: str, verdicts: Collection[Verdict]) -> None:
+        """A passed, failed or (when it fails nothing and says nothing good) skipped report, for terminal and JUnit."""
+        outcome = case_outcome(verdicts)
+        said = [one for one in verdicts if one.outcome == outcome and (one.metric is None or one.limit is not None)]
+        text = "\n".join(f"{one.outcome}: {one.metric or 'the case'}: {one.why}" for one in said or verdicts)
+        file, _, name = node_id.partition("::")
+        longrepr: Any = text
+        state = "failed"
+        if outcome in PASSING:
+            state, longrepr = "passed", None
+        elif outcome not in self.fail_on:
+            state, longrepr = "skipped", (str(self.config.rootpath / file), 0, f"Skipped: {text}")
+        report = pytest.TestReport(
+            nodeid=f"{node_id}{SUFFIX}",
+            location=(file, None, f"{name}{SUFFIX}"),
+            keywords={},
+            outcome=state,  # type: ignore[arg-type]
+            longrepr=longrepr,
+            when="call",
+        )
+        self.config.hook.pytest_runtest_logreport(report=report)

@@ -1,0 +1,222 @@
+"""The gate's options and ini keys, read into one noun; a base that git does not know is a usage error before anything runs."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lmbench.base.errors import ConfigError, StoreError
+from lmbench.compare.verdicts import ERROR, INCOMPARABLE, INCONCLUSIVE, MISSING, NEW, REGRESSED
+from lmbench.measure.machine import machine_class
+from lmbench.plugin.collect import RUNNER
+
+if TYPE_CHECKING:
+    from lmbench.paired.trees import Base
+
+PINNED = "pinned"
+"""A --lmbench-gate of this name is the commit that `lmbench history pin` chose."""
+SUSPECTS, ALL = "suspects", "all"
+FAILABLE = (REGRESSED, ERROR, INCONCLUSIVE, MISSING, NEW, INCOMPARABLE)
+DEFAULT_FAIL_ON = (REGRESSED, ERROR)
+GATE = pytest.StashKey["GateOptions | None"]()
+_BUDGET = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?:in)?)?(?:(\d+)s?)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateOptions:
+    """What the user asked of the gate."""
+
+    base: Base | None
+    """None: the same tree under another Python."""
+    base_python: str | None
+    label: str
+    head: str
+    pair: str
+    budget_s: float | None
+    tolerance: float
+    seed: int
+    history: bool
+
+
+def add_gate(parser: pytest.Parser) -> None:
+    """Register the gate's options and ini keys."""
+    group = parser.getgroup("lmbench-gate", "lmbench: regression gate (base and head measured side by side)")
+    group.addoption(
+        "--lmbench-gate",
+        metavar="REF",
+        nargs="?",
+        const="",
+        default=None,
+        help="judge against the code at this branch, tag or commit (its merge base with HEAD), checked out beside this tree; "
+        "without REF: the ini value lmbench_gate, or origin/main",
+    )
+    group.addoption(
+        "--lmbench-gate-base-python",
+        metavar="PATH",
+        default=None,
+        help="Python of the environment the base runs in; without --lmbench-gate the code is this tree's on both sides",
+    )
+    group.addoption(
+        "--lmbench-gate-pair",
+        choices=(SUSPECTS, ALL),
+        default=None,
+        help="which cases to pair: suspects of a comparison with stored runs (default), or all",
+    )
+    group.addoption(
+        "--lmbench-gate-budget",
+        metavar="TIME",
+        default=None,
+        help="time for pairs, as in 10m or 1h30m; what is not decided by then is inconclusive (default: up to 32 pairs)",
+    )
+    group.addoption(
+        "--lmbench-gate-tolerance",
+        metavar="PERCENT",
+        default=None,
+        help="tolerated slowdown where a suite's gate names none (5%%)",
+    )
+    group.addoption("--lmbench-gate-seed", type=int, default=None, help="seed of start orders and hash seeds (default: random)")
+    group.addoption(
+        "--lmbench-fail-on",
+        metavar="OUTCOMES",
+        default=None,
+        help=f"outcomes that make the session fail, of {','.join(FAILABLE)} (default: {','.join(DEFAULT_FAIL_ON)})",
+    )
+    group.addoption(
+        "--lmbench-history", action="store_true", help="append the paired ratios to baselines/history (see `lmbench history`)"
+    )
+    for name, about in (
+        ("gate", "REF: judge every run against it, as --lmbench-gate does"),
+        ("gate_base_python", "as --lmbench-gate-base-python"),
+        ("gate_pair", "as --lmbench-gate-pair"),
+        ("gate_budget", "as --lmbench-gate-budget"),
+        ("gate_tolerance", "as --lmbench-gate-tolerance"),
+        ("fail_on", "as --lmbench-fail-on"),
+    ):
+        parser.addini(f"lmbench_{name}", about, default="")
+
+
+def settle_gate(config: pytest.Config) -> None:
+    """Read the gate's options once; UsageError for what cannot be."""
+    fail_on(config)
+    config.stash[GATE] = None if RUNNER in config.stash else _read(config)
+
+
+def fail_on(config: pytest.Config) -> tuple[str, ...]:
+    """The outcomes that fail the session."""
+    written = _value(config, "fail_on")
+    if not written:
+        return DEFAULT_FAIL_ON
+    names = tuple(name.strip() for name in written.split(",") if name.strip())
+    wrong = [name for name in names if name not in FAILABLE]
+    if wrong:
+        raise pytest.UsageError(f"--lmbench-fail-on: found {', '.join(wrong)}; expected some of {', '.join(FAILABLE)}")
+    return names
+
+
+def seconds(text: str) -> float:
+    """'10m', '1h30m', '90s' or '90' in seconds; UsageError for anything else."""
+    match = _BUDGET.fullmatch(text.strip().lower())
+    parts = [int(part) if part else 0 for part in match.groups()] if match else []
+    if not any(parts):
+        raise pytest.UsageError(f"--lmbench-gate-budget: found {text!r}; expected a time such as 10m, 90s or 1h30m")
+    return float(parts[0] * 3600 + parts[1] * 60 + parts[2])
+
+
+def share(text: str) -> float:
+    """'5%' or '0.05' as 0.05; UsageError for anything else, and for what is not in (0, 1)."""
+    plain = text.strip()
+    try:
+        value = float(plain[:-1]) / 100 if plain.endswith("%") else float(plain)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1:
+        raise pytest.UsageError(f"--lmbench-gate-tolerance: found {text!r}; expected a percentage such as 5%")
+    return value
+
+
+def of_tests_run_apart(config: pytest.Config) -> str:
+    """The option that spreads tests over processes, as written, when it was given."""
+    number = config.getoption("numprocesses", None)
+    return f"-n {number}" if number else ""
+
+
+def _read(config: pytest.Config) -> GateOptions | None:
+    ref, written = _ref(config), _value(config, "gate_base_python")
+    if ref is None and not written:
+        return None
+    from lmbench.paired.trees import head_label, resolve
+
+    if workers := of_tests_run_apart(config):
+        raise pytest.UsageError(f"--lmbench-gate with {workers}: pairs need the machine to themselves. Run without -n")
+    if config.getoption("benchmark_disable", False) or config.getoption("benchmark_skip", False):
+        raise pytest.UsageError(
+            "--lmbench-gate with --benchmark-disable or --benchmark-skip: nothing would be measured. Drop one"
+        )
+    python = _python(written) if written else None
+    try:
+        base = None if ref is None else resolve(_pinned(config) if ref == PINNED else ref, config.rootpath, exact=ref == PINNED)
+    except (ConfigError, StoreError) as error:
+        raise pytest.UsageError(str(error)) from None
+    label = " under ".join(filter(None, [base.label if base else "this tree", python]))
+    seed = config.getoption("lmbench_gate_seed")
+    budget, tolerance = _value(config, "gate_budget"), _value(config, "gate_tolerance")
+    return GateOptions(
+        base=base,
+        base_python=python,
+        label=label,
+        head=head_label(config.rootpath),
+        pair=_one_of(_value(config, "gate_pair") or SUSPECTS, (SUSPECTS, ALL), "lmbench_gate_pair"),
+        budget_s=seconds(budget) if budget else None,
+        tolerance=share(tolerance) if tolerance else 0.05,
+        seed=secrets.randbits(32) if seed is None else seed,
+        history=bool(config.getoption("lmbench_history")),
+    )
+
+
+def _ref(config: pytest.Config) -> str | None:
+    """The REF asked for; None when there is none and the gate, if any, is between two Pythons."""
+    given = config.getoption("lmbench_gate")
+    if given is not None and (config.rootpath / given).exists() and given:
+        raise pytest.UsageError(
+            f"--lmbench-gate took {given!r} as the base. Put the path first (pytest {given} --lmbench-gate) "
+            "or write --lmbench-gate=REF"
+        )
+    return given or str(config.getini("lmbench_gate") or "") or ("origin/main" if given == "" else None)
+
+
+def _pinned(config: pytest.Config) -> str:
+    from lmbench.store.history import history_path, read_history
+
+    path = history_path(config.rootpath, machine_class().slug)
+    pins = read_history(path).pins if path.exists() else ()
+    if not pins:
+        raise pytest.UsageError(
+            f"--lmbench-gate={PINNED}: no commit is pinned for this machine class; run: lmbench history pin COMMIT"
+        )
+    return str(pins[-1].commit)
+
+
+def _python(path: str) -> str:
+    found = shutil.which(path) or shutil.which(str(Path(path).expanduser()))
+    if found is None:
+        raise pytest.UsageError(f"--lmbench-gate-base-python: found {path!r}, which cannot be run; expected the path of a Python")
+    return str(Path(found).absolute())
+
+
+def _value(config: pytest.Config, name: str) -> str:
+    """The command line's value, else the ini file's, else nothing."""
+    given: Any = config.getoption(f"lmbench_{name}", None)
+    return str(given) if given is not None else str(config.getini(f"lmbench_{name}") or "")
+
+
+def _one_of(value: str, allowed: Collection[str], name: str) -> str:
+    if value not in allowed:
+        raise pytest.UsageError(f"{name}: found {value!r}; expected one of {', '.join(allowed)}")
+    return value

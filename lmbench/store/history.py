@@ -1,0 +1,142 @@
+"""baselines/history/<machine class>.jsonl: the paired ratios of nightly runs against a pinned commit, one line per event.
+
+{"kind": "pin", "commit": ..., "at": ...}                                      from here on nights are against this commit
+{"kind": "night", "at", "commit", "pinned", "run", "cells": [{node_id, metric, log_ratio, low, high, pairs, outcome}]}
+{"kind": "bridge", "old", "new", "cells": [{node_id, metric, log_ratio}]}      ln(new / old) of two pinned commits
+
+Every line carries "schema_version": 1. Lines are only ever appended; a torn last line is left out when reading.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lmbench.base.errors import StoreError
+from lmbench.base.files import append_line
+
+HISTORY_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellRatio:
+    """One metric of one case in one night: ln(head / pinned), and its two-sided 90 % interval, also in logarithms."""
+
+    node_id: str
+    metric: str
+    log_ratio: float
+    low: float | None = None
+    high: float | None = None
+    pairs: int = 0
+    outcome: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """The commit that nights are compared with from here on."""
+
+    commit: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Night:
+    """One gated run against the pinned commit."""
+
+    at: str
+    commit: str
+    pinned: str
+    run: str
+    cells: tuple[CellRatio, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bridge:
+    """ln(new / old) of two pinned commits: what joins the nights before a re-pin to those after it."""
+
+    old: str
+    new: str
+    cells: tuple[CellRatio, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Everything of one file, in the order it was written."""
+
+    pins: tuple[Pin, ...] = ()
+    nights: tuple[Night, ...] = ()
+    bridges: tuple[Bridge, ...] = ()
+
+
+def history_path(root: Path, machine_class: str) -> Path:
+    """Where the history of a machine class lies below `root`."""
+    return root / "baselines" / "history" / f"{machine_class}.jsonl"
+
+
+def append_pin(path: Path, pin: Pin) -> None:
+    """Pin a commit."""
+    _append(path, "pin", asdict(pin))
+
+
+def append_night(path: Path, night: Night) -> None:
+    """Add a night."""
+    _append(path, "night", asdict(night))
+
+
+def append_bridge(path: Path, bridge: Bridge) -> None:
+    """Join two pins."""
+    _append(path, "bridge", asdict(bridge))
+
+
+def read_history(path: Path) -> History:
+    """The history in `path`, empty when there is none. Raises StoreError with the line that is damaged."""
+    if not path.exists():
+        return History()
+    pins: list[Pin] = []
+    nights: list[Night] = []
+    bridges: list[Bridge] = []
+    lines = path.read_text(errors="replace").split("\n")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise _damaged(path, number, f"what is not JSON ({error})") from error
+        try:
+            _fold(entry, pins, nights, bridges)
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(path, number, f"an entry that does not fit ({error!r})") from error
+    return History(pins=tuple(pins), nights=tuple(nights), bridges=tuple(bridges))
+
+
+def _fold(entry: dict[str, Any], pins: list[Pin], nights: list[Night], bridges: list[Bridge]) -> None:
+    kind, version = entry.pop("kind"), entry.pop("schema_version")
+    if version != HISTORY_VERSION:
+        raise ValueError(f"schema version {version}; this lmbench reads {HISTORY_VERSION}")
+    if kind == "pin":
+        pins.append(Pin(**entry))
+    elif kind == "night":
+        nights.append(Night(**{**entry, "cells": _cells(entry["cells"])}))
+    elif kind == "bridge":
+        bridges.append(Bridge(**{**entry, "cells": _cells(entry["cells"])}))
+    else:
+        raise ValueError(f"kind {kind!r}")
+
+
+def _cells(data: Sequence[Mapping[str, Any]]) -> tuple[CellRatio, ...]:
+    return tuple(CellRatio(**cell) for cell in data)
+
+
+def _append(path: Path, kind: str, content: Mapping[str, Any]) -> None:
+    entry = {"kind": kind, "schema_version": HISTORY_VERSION, **content}
+    append_line(path, json.dumps(entry, allow_nan=False, separators=(",", ":")))
+
+
+def _damaged(path: Path, number: int, what: str) -> StoreError:
+    return StoreError(f"{path}:{number}: found {what}; expected a line written by lmbench; restore the file or remove the line")

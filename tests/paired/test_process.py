@@ -1,0 +1,98 @@
+"""The driver's end of the protocol against workers that crash, hang, lie or talk nonsense."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lmbench.base.errors import WorkerError
+from lmbench.paired.process import Worker
+from lmbench.paired.protocol import ROUND
+from lmbench.run.isolate import Place
+
+HELLO = """tell('{"event": "hello", "protocol": 1, "lmbench": "0", "python": "3"}')\n"""
+COLLECTED = """tell('{"event": "collected", "cases": {"a": null}, "errors": {}}')\n"""
+Impostor = Callable[[str], str]
+
+
+def quiet(_: str) -> None:
+    """Progress nobody looks at."""
+
+
+def started(python: str, root: Path) -> Worker:
+    return Worker(Place(name="base", root=root, python=python), [], foreign=None, say=quiet)
+
+
+def test_a_worker_that_dies_is_named_with_its_signal_and_its_last_words(impostor: Impostor, tmp_path: Path) -> None:
+    body = HELLO + COLLECTED + "print('about to fall', flush=True)\nos.kill(os.getpid(), 11)"
+    with started(impostor(body), tmp_path) as worker:
+        assert worker.collected(30).cases == {"a": None}
+        with pytest.raises(WorkerError, match=r"base worker ended: killed by SIGSEGV\nlast output:\nabout to fall") as caught:
+            worker.receive(30)
+    assert caught.value.side == "base"
+
+
+def test_a_worker_that_hangs_is_given_up_and_killed_with_its_children(impostor: Impostor, tmp_path: Path) -> None:
+    body = (
+        HELLO + COLLECTED + "pid = os.fork()\nif pid: tell(json.dumps({'event': 'progress', 'text': str(pid)}))\ntime.sleep(600)"
+    )
+    said: list[str] = []
+    with Worker(Place(name="head", root=tmp_path, python=impostor(body)), [], foreign=None, say=said.append) as worker:
+        worker.collected(30)
+        with pytest.raises(WorkerError, match=r"head worker no answer after 1 s"):
+            worker.receive(1)
+    child = int(said[-1].removeprefix("head: "))
+    assert gone(child) and gone(worker.pid)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process no longer runs; a dead child of init may still be listed."""
+    status = Path(f"/proc/{pid}/status")
+    return not status.exists() or "State:\tZ" in status.read_text()
+
+
+@pytest.mark.parametrize("line", ["no json", "[1, 2]", '{"event": 7}', "\\x00\\xff"])
+def test_garbage_on_the_pipe_is_quoted(impostor: Impostor, tmp_path: Path, line: str) -> None:
+    with started(impostor(HELLO + COLLECTED + f"tell('{line}')\ntime.sleep(60)"), tmp_path) as worker:
+        worker.collected(30)
+        with pytest.raises(WorkerError, match="expected a JSON line with an event"):
+            worker.receive(30, ROUND)
+
+
+def test_an_event_out_of_order_is_an_error(impostor: Impostor, tmp_path: Path) -> None:
+    with started(impostor(HELLO + COLLECTED + """tell('{"event": "left"}')\ntime.sleep(60)"""), tmp_path) as worker:
+        worker.collected(30)
+        with pytest.raises(WorkerError, match="found event 'left'; expected round"):
+            worker.receive(30, ROUND)
+
+
+def test_another_protocol_asks_for_the_same_lmbench_on_both_sides(impostor: Impostor, tmp_path: Path) -> None:
+    body = """tell('{"event": "hello", "protocol": 99, "lmbench": "9.9"}')\ntime.sleep(60)"""
+    with started(impostor(body), tmp_path) as worker, pytest.raises(WorkerError, match=r"protocol 99 .*install the same lmbench"):
+        worker.collected(30)
+
+
+def test_a_python_that_cannot_be_started_is_said(tmp_path: Path) -> None:
+    with pytest.raises(WorkerError, match="no-python cannot be started"):
+        started(str(tmp_path / "no-python"), tmp_path)
+
+
+def test_a_python_without_lmbench_shows_its_own_words(tmp_path: Path) -> None:
+    place = Place(name="base", root=tmp_path, python=sys.executable, env={"PYTHONPATH": "", "PYTHONHOME": str(tmp_path)})
+    with (
+        Worker(place, [], foreign=None, say=quiet) as worker,
+        pytest.raises(WorkerError, match=r"ended: exit status 1\nlast output"),
+    ):
+        worker.collected(30)
+
+
+def test_a_worker_ends_when_its_driver_is_gone(tree: Callable[..., Path]) -> None:
+    with Worker(Place(name="head", root=tree("head")), ["test_a.py"], foreign=None, say=quiet) as worker:
+        worker.collected(60)
+        os.close(worker._commands)
+        assert worker._process.wait(30) != 0
+        worker._commands = os.open(os.devnull, os.O_WRONLY)
