@@ -18,7 +18,8 @@ from lmbench.compare.verdicts import REGRESSED, Verdict
 from lmbench.measure.machine import machine_class
 from lmbench.paired.adjudicate import Terms
 from lmbench.paired.canaries import write_canaries
-from lmbench.paired.pair import Job, Sides
+from lmbench.paired.numbers import Job
+from lmbench.paired.pair import Sides
 from lmbench.paired.selftest import SelfTest, selftest
 from lmbench.plan.expand import expand
 from lmbench.plan.select import obstacle

@@ -10,6 +10,7 @@ from lmbench import __version__
 from lmbench.base.errors import LmbenchError
 from lmbench.cli.data import cache, fetch
 from lmbench.cli.gate import gate
+from lmbench.cli.history import history
 from lmbench.cli.machine import ceilings, doctor
 from lmbench.cli.reference import metrics
 from lmbench.cli.results import baseline, report
@@ -31,11 +32,12 @@ def cli() -> None:
     While writing suites:   lmbench suites validate   every fault at once, with file and line
     After a run:            lmbench report            rebuild reports from stored runs
                             lmbench baseline list     what the next run is compared with
+    Every night:            lmbench history check     what got slower, and since when?
     Before a gate:          lmbench gate selftest     what slowdowns can this machine see today?
     """
 
 
-for command in (suites, metrics, fetch, cache, doctor, ceilings, report, baseline, gate):
+for command in (suites, metrics, fetch, cache, doctor, ceilings, report, baseline, gate, history):
     cli.add_command(command)
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from lmbench.base.errors import StoreError
+from lmbench.base.units import pretty_change
+from lmbench.compare.gate import summary
+from lmbench.compare.verdicts import IMPROVED, OK, REGRESSED, Verdict, by_case, case_outcome
+from lmbench.measure.clock import utc_now
 from lmbench.measure.machine import machine_class
 from lmbench.report.write import rebuild
 from lmbench.store.files import StoredFile, accept, list_all
+from lmbench.store.ledger import LEDGER, Change, append_change
 from lmbench.store.runs import read_run
 
 STORAGE = "baselines"
@@ -43,7 +50,7 @@ def report(runs: tuple[Path, ...], out: Path, storage: Path | None) -> None:
 
 @click.group()
 def baseline() -> None:
-    """List stored runs, and accept one that was kept apart.
+    """List and show stored runs, accept one that was kept apart, delete old ones.
 
     Every run saved by --benchmark-autosave or --benchmark-save becomes a baseline, unless a case regressed or failed:
     such a run is kept under rejected/ and never compared with. If its change is meant, accept it.
@@ -51,8 +58,10 @@ def baseline() -> None:
 
 
 @baseline.command("list")
+@click.option("-n", "--newest", type=click.IntRange(1), default=20, show_default=True, help="how many runs to show")
+@click.option("--all", "every", is_flag=True, help="show every stored run")
 @_storage_option
-def list_baselines(storage: Path | None) -> None:
+def list_baselines(newest: int, storage: Path | None, *, every: bool) -> None:
     """Show stored runs, newest first: the next --benchmark-compare uses the newest five that are not rejected."""
     folder = _storage(storage)
     files = list_all(folder)
@@ -60,17 +69,94 @@ def list_baselines(storage: Path | None) -> None:
         click.echo(f"no stored run under {folder}")
         return
     table = Table("run", "state", "started", "commit", "cases", "failed", box=None, pad_edge=False)
-    for file in files:
+    shown = files if every else files[:newest]
+    for file in shown:
         table.add_row(*_row(file))
-    Console(highlight=False).print(table, markup=False)
+    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table, markup=False)
+    if len(shown) < len(files):
+        click.echo(f"and {len(files) - len(shown)} older runs (--all shows them)")
+
+
+@baseline.command("show")
+@click.argument("run")
+@_storage_option
+def show_run(run: str, storage: Path | None) -> None:
+    """Show one stored RUN (its number or path): cases, their outcomes, what was said of them."""
+    file = _one(_storage(storage), run)
+    stored = read_run(file.path)
+    verdicts = [Verdict.from_json(data) for data in stored.verdicts]
+    click.echo(f"{file.path}{' (rejected)' if file.rejected else ''}")
+    click.echo(f"started {stored.info.get('started_at', '-')}, machine class {stored.machine_class}, {summary(verdicts)}")
+    judged = by_case(verdicts)
+    for node_id in dict.fromkeys([*(record.case.node_id for record in stored.records), *judged]):
+        found = judged.get(node_id, ())
+        click.echo(f"{node_id}  {case_outcome(found) if found else 'not compared'}")
+        for one in found:
+            if one.outcome not in (OK, IMPROVED):
+                click.echo(f"  {one.outcome}: {one.metric or 'the case'}: {one.why}")
 
 
 @baseline.command("accept")
 @click.argument("number", type=int)
+@click.option("--reason", required=True, help="why the change is meant; goes into the ledger")
+@click.option("--case", "cases", multiple=True, help="only regressions of these cases (node ids); default: all of the run")
+@click.option("--metric", "metrics", multiple=True, help="only regressions of these metrics; default: all of the run")
 @_storage_option
-def accept_run(number: int, storage: Path | None) -> None:
-    """Make the rejected run NUMBER a baseline, because its change is meant."""
-    click.echo(f"now a baseline: {accept(_storage(storage), number)}")
+def accept_run(number: int, reason: str, cases: tuple[str, ...], metrics: tuple[str, ...], storage: Path | None) -> None:
+    """Make the rejected run NUMBER a baseline, because its change is meant, and write the change down.
+
+    Every regression of the run becomes an entry of baselines/changes.yaml: commit it with the change itself, and the gate
+    reports the regression as accepted, with its reason. --case and --metric narrow what is written down.
+    """
+    if not reason.strip():
+        raise click.UsageError("--reason is empty; say why the change is meant")
+    folder = _storage(storage)
+    rejected = [file for file in list_all(folder) if file.rejected and file.number == number]
+    found = [Verdict.from_json(data) for file in rejected for data in read_run(file.path).verdicts]
+    meant = [one for one in found if one.outcome == REGRESSED and one.ratio is not None and one.metric is not None]
+    meant = [one for one in meant if (not cases or one.node_id in cases) and (not metrics or one.metric in metrics)]
+    path = accept(folder, number)
+    for one in meant:
+        commit = str((read_run(path).environment.get("git") or {}).get("commit") or "")
+        change = Change(
+            case=one.node_id,
+            metric=one.metric or "",
+            change=(one.ratio or 1.0) - 1,
+            reason=reason.strip(),
+            commit=commit,
+            date=utc_now()[:10],
+        )
+        append_change(LEDGER, change)
+        click.echo(f"{LEDGER}: {one.node_id} {one.metric} {pretty_change(one.ratio)}")
+    click.echo(f"now a baseline: {path}")
+
+
+@baseline.command("prune")
+@click.option("--keep", type=click.IntRange(1), required=True, help="runs to keep per machine id, the newest ones")
+@click.option("--rejected", is_flag=True, help="prune rejected runs; default: those that may be baselines")
+@click.option("--dry-run", is_flag=True, help="say what would be deleted, and delete nothing")
+@_storage_option
+def prune(keep: int, storage: Path | None, *, rejected: bool, dry_run: bool) -> None:
+    """Delete all but the newest runs. Every deleted file is named."""
+    groups: dict[str, list[StoredFile]] = {}
+    for file in list_all(_storage(storage)):
+        if file.rejected == rejected:
+            groups.setdefault(file.machine_id, []).append(file)
+    doomed = [file for files in groups.values() for file in files[keep:]]
+    for file in doomed:
+        click.echo(f"{'would delete' if dry_run else 'deleted'} {file.path}")
+        if not dry_run:
+            file.path.unlink()
+    click.echo(f"{len(doomed)} of {sum(len(files) for files in groups.values())} runs{' would be' if dry_run else ''} deleted")
+
+
+def _one(folder: Path, which: str) -> StoredFile:
+    files = list_all(folder)
+    chosen = [file for file in files if (which.isdecimal() and file.number == int(which)) or str(file.path) == which]
+    if len(chosen) != 1:
+        known = ", ".join(str(file.path) for file in (chosen or files[:5])) or "none"
+        raise StoreError(f"found {len(chosen)} stored runs for {which!r} under {folder}; expected one; known: {known}")
+    return chosen[0]
 
 
 def _row(file: StoredFile) -> tuple[str, ...]:

@@ -14,7 +14,8 @@ from lmbench.compare.verdicts import Verdict
 from lmbench.measure.clock import CLOCK
 from lmbench.paired.cost import Cost, affordable, updated
 from lmbench.paired.docket import ROUND_UNIT, Docket, Entry
-from lmbench.paired.pair import CasePair, Job, Say, Sides, run_pair
+from lmbench.paired.numbers import CasePair, Job
+from lmbench.paired.pair import Say, Sides, run_pair
 from lmbench.paired.runs import RUN_UNIT, run_both
 from lmbench.run.execute import Setting
 

@@ -10,7 +10,8 @@ from lmbench.base.catalogue import METRICS
 from lmbench.base.errors import Unavailable
 from lmbench.compare.judging import compare_case
 from lmbench.compare.verdicts import INCOMPARABLE, INCONCLUSIVE, REGRESSED, Verdict
-from lmbench.paired.pair import Job, Sides
+from lmbench.paired.numbers import Job
+from lmbench.paired.pair import Sides
 from lmbench.paired.runs import declared_otherwise, run_one
 from lmbench.record.record import Record
 from lmbench.run.execute import Setting

@@ -12,7 +12,7 @@ from lmbench.base.units import pretty, pretty_change
 from lmbench.compare.cells import count_cells, deciding, tolerance_of
 from lmbench.compare.paired import LOOKS, Cell, decided, judge
 from lmbench.compare.verdicts import ERROR, INCOMPARABLE, INCONCLUSIVE, NEW, OK, REGRESSED, Verdict
-from lmbench.paired.pair import HEAD, CasePair, Job
+from lmbench.paired.numbers import HEAD, CasePair, Job
 from lmbench.paired.runs import RUN_UNIT
 
 ROUND_UNIT = "pair of processes"

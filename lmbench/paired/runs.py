@@ -12,7 +12,8 @@ import numpy as np
 
 from lmbench.base.errors import ConfigError, Unavailable
 from lmbench.measure.clock import CLOCK
-from lmbench.paired.pair import BASE, HEAD, CasePair, Job, Sides
+from lmbench.paired.numbers import BASE, HEAD, CasePair, Job
+from lmbench.paired.pair import Sides
 from lmbench.plan.expand import expand
 from lmbench.record.record import Record
 from lmbench.run.execute import Setting

@@ -13,7 +13,8 @@ from lmbench.compare.verdicts import REGRESSED, Verdict
 from lmbench.paired.adjudicate import Adjudication, Judgement, Terms
 from lmbench.paired.cost import Cost
 from lmbench.paired.docket import ROUND_UNIT
-from lmbench.paired.pair import Job, Say, Sides
+from lmbench.paired.numbers import Job
+from lmbench.paired.pair import Say, Sides
 from lmbench.run.execute import Setting
 
 UNTOUCHED = 1.0

@@ -60,6 +60,11 @@ def resolve(ref: str, root: Path, *, exact: bool = False) -> Base:
     return Base(ref=ref, commit=shared, toplevel=Path(top), note=note)
 
 
+def head_commit(root: Path) -> str:
+    """HEAD's commit; 'unknown' outside of git."""
+    return _git(root, "rev-parse", "HEAD")[0] or "unknown"
+
+
 def head_label(root: Path) -> str:
     """'1234567890' or '1234567890 with uncommitted changes'; 'this tree' outside of git."""
     commit, _ = _git(root, "rev-parse", "HEAD")

@@ -10,14 +10,17 @@ import pytest
 
 from lmbench.base.errors import ConfigError
 from lmbench.base.units import duration
+from lmbench.compare.history import cell_ratio
 from lmbench.compare.ledger import accept
 from lmbench.compare.triage import triage
 from lmbench.compare.verdicts import ACCEPTED, IMPROVED, OK, Verdict, by_case, case_outcome
+from lmbench.measure.machine import machine_class
 from lmbench.paired.adjudicate import Adjudication, Judgement, Terms
 from lmbench.paired.baserun import against_base
 from lmbench.paired.cost import Cost
 from lmbench.paired.docket import ROUND_UNIT
-from lmbench.paired.pair import Job, Sides
+from lmbench.paired.numbers import Job
+from lmbench.paired.pair import Sides
 from lmbench.paired.trees import base_place, head_place, lend, worktree
 from lmbench.plan.expand import files_of
 from lmbench.plugin.gate_options import ALL, GateOptions, fail_on
@@ -25,6 +28,7 @@ from lmbench.plugin.suspects import guess, jobs_of, measured_cases, measured_tes
 from lmbench.record.record import Record
 from lmbench.report.gate_facts import GateFacts
 from lmbench.run.isolate import Place
+from lmbench.store.history import Night, append_night, history_path
 from lmbench.store.ledger import LEDGER, read_ledger
 
 if TYPE_CHECKING:
@@ -58,6 +62,8 @@ class Gate:
         if total == 0 or not any(one.metric is not None for one in self.run.verdicts):
             self.problems.append("nothing was compared: no case was measured, exists on both sides and works there")
             self.run.nothing_compared = True
+        if self.options.history and not judgement.interrupted:
+            self._remember(judgement)
         self.run.gate_facts = self._facts(len(jobs), total, judgement, cost, shift)
         for node_id, verdicts in by_case(judgement.verdicts).items():
             self._report(node_id, verdicts)
@@ -139,6 +145,19 @@ class Gate:
         if self.options.budget_s is not None:
             line += f", within a budget of {duration(self.options.budget_s)}"
         self.run.progress.tell(line)
+
+    def _remember(self, judgement: Judgement) -> None:
+        """Append this night to the history of its machine class."""
+        if self.options.base is None:
+            self.problems.append("--lmbench-history keeps ratios of commits; a gate between two Pythons is not kept")
+            return
+        path = history_path(self.config.rootpath, machine_class().slug)
+        cells = tuple(cell_ratio(one) for one in judgement.verdicts if one.evidence is not None and one.limit is not None)
+        night = Night(
+            at=self.run.started_at, commit=self.options.head_commit, pinned=self.options.base.commit, run=self.run.id, cells=cells
+        )
+        append_night(path, night)
+        self.run.progress.tell(f"history: {len(cells)} ratios appended to {path}")
 
     def _facts(self, paired: int, total: int, judgement: Judgement, cost: Cost, shift: str | None) -> GateFacts:
         note = self.options.base.note if self.options.base else ""

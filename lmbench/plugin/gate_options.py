@@ -25,6 +25,22 @@ PINNED = "pinned"
 SUSPECTS, ALL = "suspects", "all"
 FAILABLE = (REGRESSED, ERROR, INCONCLUSIVE, MISSING, NEW, INCOMPARABLE)
 DEFAULT_FAIL_ON = (REGRESSED, ERROR)
+VALUED = (
+    (
+        "gate-base-python",
+        "PATH",
+        "Python of the base's environment; without --lmbench-gate both sides run this tree's code",
+    ),
+    ("gate-pair", "WHICH", "which cases to pair: 'suspects' of a comparison with stored runs (default), or 'all'"),
+    (
+        "gate-budget",
+        "TIME",
+        "time for pairs, as in 10m or 1h30m; what is undecided then is inconclusive (default: 32 pairs)",
+    ),
+    ("gate-tolerance", "PERCENT", "tolerated slowdown where a suite's gate names none (5%%)"),
+    ("fail-on", "OUTCOMES", f"outcomes that fail the session, of {','.join(FAILABLE)} (default: {','.join(DEFAULT_FAIL_ON)})"),
+)
+"""Options that are also ini keys: name, what they take, what they do."""
 GATE = pytest.StashKey["GateOptions | None"]()
 _BUDGET = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?:in)?)?(?:(\d+)s?)?")
 
@@ -38,6 +54,7 @@ class GateOptions:
     base_python: str | None
     label: str
     head: str
+    head_commit: str
     pair: str
     budget_s: float | None
     tolerance: float
@@ -57,49 +74,14 @@ def add_gate(parser: pytest.Parser) -> None:
         help="judge against the code at this branch, tag or commit (its merge base with HEAD), checked out beside this tree; "
         "without REF: the ini value lmbench_gate, or origin/main",
     )
-    group.addoption(
-        "--lmbench-gate-base-python",
-        metavar="PATH",
-        default=None,
-        help="Python of the environment the base runs in; without --lmbench-gate the code is this tree's on both sides",
-    )
-    group.addoption(
-        "--lmbench-gate-pair",
-        choices=(SUSPECTS, ALL),
-        default=None,
-        help="which cases to pair: suspects of a comparison with stored runs (default), or all",
-    )
-    group.addoption(
-        "--lmbench-gate-budget",
-        metavar="TIME",
-        default=None,
-        help="time for pairs, as in 10m or 1h30m; what is not decided by then is inconclusive (default: up to 32 pairs)",
-    )
-    group.addoption(
-        "--lmbench-gate-tolerance",
-        metavar="PERCENT",
-        default=None,
-        help="tolerated slowdown where a suite's gate names none (5%%)",
-    )
+    for name, metavar, about in VALUED:
+        group.addoption(f"--lmbench-{name}", metavar=metavar, default=None, help=about)
+        parser.addini(f"lmbench_{name.replace('-', '_')}", f"as --lmbench-{name}", default="")
     group.addoption("--lmbench-gate-seed", type=int, default=None, help="seed of start orders and hash seeds (default: random)")
-    group.addoption(
-        "--lmbench-fail-on",
-        metavar="OUTCOMES",
-        default=None,
-        help=f"outcomes that make the session fail, of {','.join(FAILABLE)} (default: {','.join(DEFAULT_FAIL_ON)})",
-    )
     group.addoption(
         "--lmbench-history", action="store_true", help="append the paired ratios to baselines/history (see `lmbench history`)"
     )
-    for name, about in (
-        ("gate", "REF: judge every run against it, as --lmbench-gate does"),
-        ("gate_base_python", "as --lmbench-gate-base-python"),
-        ("gate_pair", "as --lmbench-gate-pair"),
-        ("gate_budget", "as --lmbench-gate-budget"),
-        ("gate_tolerance", "as --lmbench-gate-tolerance"),
-        ("fail_on", "as --lmbench-fail-on"),
-    ):
-        parser.addini(f"lmbench_{name}", about, default="")
+    parser.addini("lmbench_gate", "REF: judge every run against it, as --lmbench-gate does", default="")
 
 
 def settle_gate(config: pytest.Config) -> None:
@@ -151,7 +133,7 @@ def _read(config: pytest.Config) -> GateOptions | None:
     ref, written = _ref(config), _value(config, "gate_base_python")
     if ref is None and not written:
         return None
-    from lmbench.paired.trees import head_label, resolve
+    from lmbench.paired.trees import head_commit, head_label, resolve
 
     if workers := of_tests_run_apart(config):
         raise pytest.UsageError(f"--lmbench-gate with {workers}: pairs need the machine to themselves. Run without -n")
@@ -161,10 +143,12 @@ def _read(config: pytest.Config) -> GateOptions | None:
         )
     python = _python(written) if written else None
     try:
-        base = None if ref is None else resolve(_pinned(config) if ref == PINNED else ref, config.rootpath, exact=ref == PINNED)
+        pinned = ref == PINNED
+        base = None if ref is None else resolve(_pinned(config) if pinned else ref, config.rootpath, exact=pinned)
     except (ConfigError, StoreError) as error:
         raise pytest.UsageError(str(error)) from None
-    label = " under ".join(filter(None, [base.label if base else "this tree", python]))
+    tree = "this tree" if base is None else f"the pinned {base.commit[:10]}" if pinned else base.label
+    label = " under ".join(filter(None, [tree, python]))
     seed = config.getoption("lmbench_gate_seed")
     budget, tolerance = _value(config, "gate_budget"), _value(config, "gate_tolerance")
     return GateOptions(
@@ -172,6 +156,7 @@ def _read(config: pytest.Config) -> GateOptions | None:
         base_python=python,
         label=label,
         head=head_label(config.rootpath),
+        head_commit=head_commit(config.rootpath),
         pair=_one_of(_value(config, "gate_pair") or SUSPECTS, (SUSPECTS, ALL), "lmbench_gate_pair"),
         budget_s=seconds(budget) if budget else None,
         tolerance=share(tolerance) if tolerance else 0.05,

@@ -33,7 +33,7 @@ def summarise(run: Run, reporter: pytest.TerminalReporter) -> None:
             highlight=False,
             legacy_windows=False,
         )
-        render(run.verdicts, list(run.records.values()), console)
+        render(run.verdicts, list(run.records.values()), console, run.gate_facts)
         render_skipped(run.stored().skipped, console)
         render_harness(run.harness, console)
         reporter.write(text.getvalue())

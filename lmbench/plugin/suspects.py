@@ -12,7 +12,8 @@ from lmbench.compare.triage import Observation
 from lmbench.compare.verdicts import REGRESSED
 from lmbench.paired.cost import Cost
 from lmbench.paired.docket import ROUND_UNIT
-from lmbench.paired.pair import Job, rounds_for
+from lmbench.paired.numbers import Job
+from lmbench.paired.pair import rounds_for
 from lmbench.paired.runs import RUN_UNIT
 from lmbench.record.record import FULL, OK, Record
 

@@ -11,9 +11,10 @@ MAIN: Mapping[str, tuple[str, ...]] = {
     "latency": ("ttft_p50_s", "tpot_p50_s", "latency_p50_s", "output_tokens_per_s", "perplexity"),
     "throughput": ("output_tokens_per_s", "best_batch", "mfu", "mbu"),
     "memory": ("peak_rss_bytes", "weights_bytes", "state_bytes_per_token", "disk_bytes"),
+    "": ("round_p50_s", "round_cpu_p50_s"),
     "stress": ("max_sustainable_rate", "goodput_requests_per_s", "service_p50_s", "latency_p95_s", "slo_attainment"),
 }
-"""Workload -> the metrics a reader looks for first; all others follow in the catalogue's order."""
+"""Workload -> the metrics a reader looks for first ('' is a plain benchmark test); all others follow in the catalogue's order."""
 
 SERIES: Mapping[str, str] = {
     "step": "time of one optimizer step",

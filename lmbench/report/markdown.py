@@ -24,7 +24,8 @@ _OUTER_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _HEAD = ("metric", "now", "samples", "baseline", "change", "limit", "runs", "verdict", "remark")
 _RIGHT = ("now", "samples", "baseline", "change", "limit", "runs", "cells")
 _LEGEND = (
-    "samples: behind the value now; runs: stored runs behind the baseline, which is their median; limit: beyond it a metric "
+    "samples: behind the value now; runs: stored runs behind the baseline, which is their median, or pairs of base and head "
+    "where the change has its two-sided 90 % interval in brackets; limit: beyond it a metric "
     "fails, without one it cannot fail on stored runs; inconclusive: worse than the stored runs "
     "by no more than single runs may differ"
 )
@@ -125,7 +126,17 @@ def _case(view: CaseView, *, every_metric: bool) -> Iterator[str]:
 
 def _cells(row: Row) -> list[str]:
     samples = "" if row.samples is None else str(row.samples)
-    return [row.name, row.now, samples, row.baseline, row.change, row.limit, row.n_baselines, row.outcome, row.remark]
+    return [
+        row.name,
+        row.now,
+        samples,
+        row.baseline,
+        f"{row.change} {row.interval}".strip(),
+        row.limit,
+        row.n_baselines,
+        row.outcome,
+        row.remark,
+    ]
 
 
 def _skipped(report: Report) -> Iterator[str]:

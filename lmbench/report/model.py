@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from lmbench.base.units import pretty, pretty_change
-from lmbench.compare.gate import common_shift, counts
+from lmbench.compare.gate import common_shift, counts, summary
 from lmbench.compare.verdicts import OK, Verdict, by_case, case_outcome
 from lmbench.measure.measurement import Metric
 from lmbench.record.record import Record
+from lmbench.report.gate_facts import facts_of
 from lmbench.report.layout import is_main, ordered
 from lmbench.store.runs import Skip, StoredRun
 
@@ -38,6 +39,9 @@ class Row:
 
     @property
     def now(self) -> str:
+        """The record's value; of a paired metric the head's own, from the same pairs as the base's."""
+        if self.verdict and (self.verdict.evidence or self.metric is None):
+            return pretty(self.verdict.now, self.unit)
         return pretty(self.metric.value if self.metric else None, self.unit)
 
     @property
@@ -49,13 +53,29 @@ class Row:
         return pretty_change(self.verdict.ratio if self.verdict else None)
 
     @property
+    def interval(self) -> str:
+        """'[+4.2 %, +6.0 %]', the two-sided 90 % interval of a paired change; empty when there is none."""
+        evidence = self.verdict.evidence if self.verdict else None
+        return f"[{pretty_change(evidence.low)}, {pretty_change(evidence.high)}]" if evidence and evidence.low else ""
+
+    @property
+    def sight(self) -> str:
+        """'sees 2.1 %', the smallest slowdown these pairs would have shown, and what CPU time says; empty without pairs."""
+        evidence = self.verdict.evidence if self.verdict else None
+        if evidence is None or evidence.smallest_visible is None:
+            return ""
+        return "; ".join(filter(None, [f"sees {evidence.smallest_visible * 100:.1f} %", evidence.explanation]))
+
+    @property
     def limit(self) -> str:
         """The value beyond which the metric is regressed; '-' where it cannot fail."""
         return pretty(self.verdict.limit if self.verdict else None, self.unit)
 
     @property
     def n_baselines(self) -> str:
-        """Stored runs behind the baseline; '-' when the metric was not judged."""
+        """Stored runs, or pairs, behind the baseline; '-' when the metric was not judged."""
+        if self.verdict and self.verdict.evidence:
+            return str(self.verdict.evidence.pairs)
         return str(self.verdict.n_baselines) if self.verdict else "-"
 
     @property
@@ -66,7 +86,7 @@ class Row:
     @property
     def remark(self) -> str:
         """Why the verdict is not ok, or why the value is not known; empty when there is nothing to add."""
-        if self.verdict and self.verdict.outcome != OK:
+        if self.verdict and (self.verdict.outcome != OK or self.verdict.evidence):
             return self.verdict.why
         return self.metric.reason if self.metric else ""
 
@@ -176,7 +196,8 @@ def _view(node_id: str, record: Record | None, verdicts: Sequence[Verdict]) -> C
 
 def _report(suite: str, slug: str, run: StoredRun, views: Sequence[CaseView], verdicts: Sequence[Verdict]) -> Report:
     mine = [verdict for verdict in verdicts if verdict.node_id.partition("::")[0] == suite]
-    shift = common_shift(mine)
+    gate = facts_of(run.info)
+    shift = common_shift(mine) if gate is None else None
     notes = [] if run.complete else ["the run was interrupted: cases that were not finished are not in this report"]
     return Report(
         suite=suite,
@@ -185,5 +206,5 @@ def _report(suite: str, slug: str, run: StoredRun, views: Sequence[CaseView], ve
         cases=tuple(view for view in views if view.suite == suite),
         skipped=group_skips(skip for skip in run.skipped if skip.node_id.partition("::")[0] == suite),
         counts=counts(mine),
-        notes=(*notes, *([shift] if shift else [])),
+        notes=(*([gate.headline(summary(verdicts)), *gate.remarks()] if gate else []), *notes, *([shift] if shift else [])),
     )

@@ -11,8 +11,9 @@ from rich.text import Text
 
 from lmbench.base.units import UNKNOWN, pretty, pretty_change
 from lmbench.compare.gate import common_shift, summary
-from lmbench.compare.verdicts import OK, Verdict
+from lmbench.compare.verdicts import ACCEPTED, OK, Verdict
 from lmbench.record.record import Record
+from lmbench.report.gate_facts import GateFacts
 from lmbench.report.model import CaseView, Row, case_views, group_skips
 from lmbench.store.runs import Skip
 
@@ -23,6 +24,7 @@ STYLES = {
     "incomparable": "magenta",
     "inconclusive": "yellow",
     "new": "cyan",
+    "accepted": "cyan",
     "improved": "green",
     "ok": "green",
 }
@@ -42,12 +44,18 @@ LEGEND = (
 )
 
 
-def render(verdicts: Sequence[Verdict], records: Sequence[Record], console: Console) -> None:
+PAIRED_LEGEND = (
+    "baseline: the base, n: pairs of base and head, [..]: two-sided 90 % interval of the change, sees: the smallest slowdown "
+    "these pairs would have shown; other rows: n stored runs"
+)
+
+
+def render(verdicts: Sequence[Verdict], records: Sequence[Record], console: Console, gate: GateFacts | None = None) -> None:
     """Print one table: per case its main metrics, every metric whose verdict is not ok, and why; then the counts.
 
     Secondary metrics that are inconclusive, new or improved share a line. `n` is the number of stored runs compared
     with; from 96 columns on, `limit` is the value beyond which a metric fails. Colour and encoding are the console's;
-    what it cannot encode is replaced.
+    what it cannot encode is replaced. Paired metrics carry their interval on a second line, and `gate` has the last word.
     """
     suite = None
     for view in case_views(records, verdicts):
@@ -58,12 +66,14 @@ def render(verdicts: Sequence[Verdict], records: Sequence[Record], console: Cons
             _print(console, line)
     _print(console, Text(""))
     if any(verdict.metric for verdict in verdicts):
-        for line in _wrapped(LEGEND, console.width, 0):
+        paired = any(verdict.evidence for verdict in verdicts)
+        for line in _wrapped(PAIRED_LEGEND if paired else LEGEND, console.width, 0):
             _print(console, line)
-    shift = common_shift(verdicts)
-    if shift:
-        _print(console, Text(f"note: {shift}", style="yellow"))
-    _print(console, Text(summary(verdicts), style="bold"))
+    shift = common_shift(verdicts) if gate is None else None
+    for remark in gate.remarks() if gate else filter(None, [shift]):
+        for line in _wrapped(f"note: {remark}", console.width, 0):
+            _print(console, Text(line.plain, style="yellow"))
+    _print(console, Text(gate.headline(summary(verdicts)) if gate else summary(verdicts), style="bold"))
 
 
 def render_harness(harness: Mapping[str, Any] | None, console: Console) -> None:
@@ -104,12 +114,12 @@ def _case_lines(view: CaseView, width: int) -> Iterator[Text]:
     yield head
     for verdict in view.whole:
         yield from _wrapped(verdict.why, width, INDENT)
-    if view.record is None or view.record.status != OK:
+    if view.record is not None and view.record.status != OK:
         return
     for row in view.rows:
         if row.main or row.outcome in FAILING:
             yield from _row_lines(row, width)
-    for note in view.record.notes:
+    for note in view.record.notes if view.record else ():
         yield from _wrapped(f"note: {note}", width, INDENT)
     for outcome in STYLES:
         alike = [row for row in view.rows if row.outcome == outcome and not row.main and outcome not in (*FAILING, OK)]
@@ -129,7 +139,9 @@ def _row_lines(row: Row, width: int) -> Iterator[Text]:
         line.append(f"{_short(cells[name]):>{column}}")
     line.append(f"  {row.outcome or '-'}", style=STYLES.get(row.outcome, "dim"))
     yield line
-    if row.outcome in FAILING or (row.now == UNKNOWN and row.remark):
+    if row.interval:
+        yield from _wrapped(f"{row.interval} {row.sight}", width, 2 * INDENT)
+    if (row.outcome in FAILING and not row.interval) or row.outcome == ACCEPTED or (row.now == UNKNOWN and row.remark):
         yield from _wrapped(row.remark, width, 2 * INDENT)
 
 

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lmbench.base.files import write_atomically
 from lmbench.compare.verdicts import Verdict
 from lmbench.report.csv_rows import render_csv
+from lmbench.report.gate_facts import facts_of
 from lmbench.report.html import render_html
 from lmbench.report.markdown import render_markdown
 from lmbench.report.model import Report, build_reports
+from lmbench.report.verdict_files import render_comment, verdicts_json
 from lmbench.store.runs import StoredRun, read_run
 
 FORMATS: Mapping[str, Callable[[Report], str]] = {".md": render_markdown, ".html": render_html, ".csv": render_csv}
 
 
 def write_reports(run: StoredRun, verdicts: Sequence[Verdict], folder: Path) -> list[Path]:
-    """Write `<folder>/<suite>.md`, `.html` and `.csv` for every suite of the run; return the paths, suite by suite."""
+    """Write `<folder>/<suite>.md`, `.html` and `.csv` for every suite of the run; return the paths, suite by suite.
+
+    Verdicts also go to `verdicts.json`, and those of a gated run to `comment.md`, for a pull request.
+    """
     written = []
     for report in build_reports(run, verdicts):
         for suffix, render in FORMATS.items():
             path = folder / f"{report.slug}{suffix}"
             write_atomically(path, render(report))
             written.append(path)
+    if verdicts:
+        written.append(folder / "verdicts.json")
+        write_atomically(written[-1], json.dumps(verdicts_json(run, verdicts), indent=1, allow_nan=False) + "\n")
+    facts = facts_of(run.info)
+    if facts is not None:
+        written.append(folder / "comment.md")
+        write_atomically(written[-1], render_comment(verdicts, facts))
     return written
 
 
