@@ -56,9 +56,13 @@ def change_points(
 
 def engine() -> str:
     """Which implementation `detect` uses here."""
-    from importlib.util import find_spec
+    from importlib.metadata import PackageNotFoundError, version
 
-    return OTAVA if find_spec("otava") is not None else OWN
+    try:
+        version(OTAVA)
+    except PackageNotFoundError:
+        return OWN
+    return OTAVA
 
 
 def detect(values: Sequence[float], *, min_magnitude: float = MIN_MAGNITUDE) -> list[ChangePoint]:

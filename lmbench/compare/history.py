@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from lmbench.base.catalogue import HIGHER, METRICS
-from lmbench.compare.changepoints import detect
+from lmbench.compare.changepoints import ChangePoint, detect
+from lmbench.compare.paired import MARGIN
 from lmbench.compare.verdicts import REGRESSED, Verdict
 from lmbench.store.history import Bridge, CellRatio, History
 
@@ -22,6 +23,8 @@ NOISY_HALF_WIDTH = 0.02
 """Hosts whose nights are typically less sure than this alarm from NOISY_MAGNITUDE on only."""
 RECURRENCE = 2
 """Nights that must agree."""
+NORMAL_95, SURE = 1.645, 1.645
+"""Standard errors in half of a 90 % interval, and those that make nights together sure (one-sided 95 %)."""
 Key = tuple[str, str]
 
 
@@ -109,27 +112,62 @@ def _of_series(key: Key, points: Sequence[Point]) -> list[Finding]:
     sign = -1.0 if (spec := METRICS.get(key[1])) is not None and spec.better == HIGHER else 1.0
     magnitude = _magnitude(points)
     slowness = [sign * point.log_ratio for point in points]
-    changes = detect([math.exp(value) for value in slowness], min_magnitude=magnitude)
-    if changes:
-        last = changes[-1]
-        before = changes[-2].index if len(changes) > 1 else 0
-        old, new = median(slowness[before : last.index]), median(slowness[last.index :])
-        worse_nights = sum(value - old > math.log1p(magnitude) for value in slowness[last.index :])
-        kind = IMPROVEMENT if new < old else ALARM if worse_nights >= RECURRENCE else WATCH
+    last = _last_change(slowness, magnitude)
+    if last is not None and last.after < last.before:
         return [
-            _finding(key, points, last.index, new - old, kind, f"change point, p = {last.p:.1g}, {worse_nights} nights agree")
+            _finding(key, points, last.index, math.log(last.after / last.before), IMPROVEMENT, f"change point, p = {last.p:.1g}")
         ]
-    streak = _streak(points)
-    if streak:
-        kind = ALARM if streak >= RECURRENCE else WATCH
-        first = len(points) - streak
-        old = median(slowness[:first]) if first else 0.0
-        return [
-            _finding(
-                key, points, first, median(slowness[first:]) - old, kind, f"regressed against the pin {streak} nights in a row"
-            )
-        ]
-    return []
+    streak = _streak(points, slowness)
+    if last is None and not streak:
+        return []
+    index = len(points) - streak if last is None else last.index
+    old = _level(slowness[:index])
+    worse = sum(value - old > math.log1p(magnitude) for value in slowness[index:])
+    sure = _surely_worse(points, slowness, index)
+    why = f"{worse} nights agree" + (f", change point with p = {last.p:.1g}" if last is not None else "")
+    kind = ALARM if worse >= RECURRENCE and sure else WATCH
+    return [_finding(key, points, index, median(slowness[index:]) - old, kind, why)]
+
+
+def _last_change(slowness: Sequence[float], magnitude: float) -> ChangePoint | None:
+    found = detect([math.exp(value) for value in slowness], min_magnitude=magnitude)
+    return found[-1] if found else None
+
+
+def _streak(points: Sequence[Point], slowness: Sequence[float]) -> int:
+    """How many of the last nights are each worse than the level before them by more than the margin, and surely so together.
+
+    It sees a step some nights before a test on the whole series can.
+    """
+    for count in range(len(points), 0, -1):
+        first = len(points) - count
+        bar = _level(slowness[:first]) + math.log1p(MARGIN)
+        if all(value > bar for value in slowness[first:]) and _surely_worse(points, slowness, first):
+            return count
+    return 0
+
+
+def _surely_worse(points: Sequence[Point], slowness: Sequence[float], first: int) -> bool:
+    """Whether the nights from `first` on lie above the level before by more than the margin and SURE standard errors.
+
+    The errors come from the nights' own intervals, those of the level before included.
+    """
+    if any(point.half_width is None for point in points):
+        return all(point.outcome == REGRESSED for point in points[first:])
+    gap = sum(slowness[first:]) / (len(points) - first) - _level(slowness[:first])
+    error = math.hypot(_mean_error(points[first:]), _mean_error(points[:first]))
+    return gap - SURE * error > math.log1p(MARGIN)
+
+
+def _mean_error(points: Sequence[Point]) -> float:
+    """The standard error of the mean of nights; 0 of none."""
+    squares = sum(((point.half_width or 0.0) / NORMAL_95) ** 2 for point in points)
+    return math.sqrt(squares) / len(points) if points else 0.0
+
+
+def _level(before: Sequence[float]) -> float:
+    """The level of the nights before; that of the pin itself when there are none."""
+    return median(before) if before else 0.0
 
 
 def _finding(key: Key, points: Sequence[Point], index: int, change: float, kind: str, why: str) -> Finding:
@@ -143,16 +181,6 @@ def _finding(key: Key, points: Sequence[Point], index: int, change: float, kind:
         nights=len(points) - index,
         why=why,
     )
-
-
-def _streak(points: Sequence[Point]) -> int:
-    """How many of the last nights said regressed."""
-    count = 0
-    for point in reversed(points):
-        if point.outcome != REGRESSED:
-            break
-        count += 1
-    return count
 
 
 def _magnitude(points: Sequence[Point]) -> float:

@@ -11,10 +11,9 @@ MAIN: Mapping[str, tuple[str, ...]] = {
     "latency": ("ttft_p50_s", "tpot_p50_s", "latency_p50_s", "output_tokens_per_s", "perplexity"),
     "throughput": ("output_tokens_per_s", "best_batch", "mfu", "mbu"),
     "memory": ("peak_rss_bytes", "weights_bytes", "state_bytes_per_token", "disk_bytes"),
-    "": ("round_p50_s", "round_cpu_p50_s"),
     "stress": ("max_sustainable_rate", "goodput_requests_per_s", "service_p50_s", "latency_p95_s", "slo_attainment"),
 }
-"""Workload -> the metrics a reader looks for first ('' is a plain benchmark test); all others follow in the catalogue's order."""
+"""Workload -> the metrics a reader looks for first; all others follow in the catalogue's order."""
 
 SERIES: Mapping[str, str] = {
     "step": "time of one optimizer step",
@@ -33,8 +32,8 @@ _ORDER = {name: position for position, name in enumerate(METRICS)}
 
 
 def is_main(workload: str, metric: str) -> bool:
-    """Whether `metric` is among the first to be looked for in `workload`."""
-    return metric in MAIN.get(workload, ())
+    """Whether `metric` is among the first to be looked for in `workload`; a plain benchmark test has none and shows all."""
+    return metric in MAIN.get(workload, (metric,))
 
 
 def ordered(workload: str, names: Iterable[str]) -> list[str]:

@@ -84,7 +84,7 @@ def test_nothing_stored_is_said() -> None:
 def test_expected_errors_are_one_message_and_status_2(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["lmbench", "baseline", "accept", "7", "--storage", str(folder)])
+    monkeypatch.setattr("sys.argv", ["lmbench", "baseline", "accept", "7", "--reason", "meant", "--storage", str(folder)])
     with pytest.raises(SystemExit) as caught:
         entry.main()
     assert caught.value.code == entry.USAGE_ERROR

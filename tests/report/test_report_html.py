@@ -107,7 +107,7 @@ def test_rebuild_from_stored_json_alone_gives_the_same_files(tmp_path: Path) -> 
     path = store(tmp_path / "stored", 1, records, verdicts=verdicts)
     written = rebuild([path], tmp_path / "one")
     assert sorted(file.name for file in written) == sorted(
-        f"{name}{end}" for name in ("inference", "other") for end in (".md", ".html", ".csv")
+        [*(f"{name}{end}" for name in ("inference", "other") for end in (".md", ".html", ".csv")), "verdicts.json"]
     )
     again = rebuild([path], tmp_path / "two")
     assert [file.read_bytes() for file in written] == [file.read_bytes() for file in again]

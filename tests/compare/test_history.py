@@ -1,0 +1,112 @@
+"""Nights into series, over re-pins; what alarms, what is only watched."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from lmbench.compare.history import ALARM, IMPROVEMENT, WATCH, bridge, cell_ratio, findings, series_of
+from lmbench.compare.paired import Cell, judge
+from lmbench.store.history import Bridge, CellRatio, History, Night, Pin
+from tests.compare.recorded import KERNELS, pair_numbers
+
+METRIC = "round_p50_s"
+
+
+def ratio(value: float, *, node_id: str = "a", outcome: str = "ok", metric: str = METRIC, width: float = 0.01) -> CellRatio:
+    log = math.log(value)
+    return CellRatio(node_id=node_id, metric=metric, log_ratio=log, low=log - width, high=log + width, pairs=8, outcome=outcome)
+
+
+def night(number: int, *cells: CellRatio, pinned: str = "p0") -> Night:
+    return Night(at=f"2026-01-{number + 1:02}", commit=f"c{number}", pinned=pinned, run=str(number), cells=cells)
+
+
+def nights(values: Sequence[float], metric: str = METRIC) -> History:
+    return History(
+        pins=(Pin(commit="p0", at=""),),
+        nights=tuple(night(number, ratio(value, metric=metric)) for number, value in enumerate(values)),
+    )
+
+
+WOBBLE = [1 + 0.002 * step for step in (0, 1, -1, 0.5, -0.5, 1, -1, 0)]
+
+
+def test_a_lasting_step_is_an_alarm_with_its_first_commit() -> None:
+    (found,) = findings(nights([*WOBBLE, *(1.05 * value for value in WOBBLE[:3])]))
+    assert (found.kind, found.commit, found.nights) == (ALARM, "c8", 3)
+    assert found.change == pytest.approx(1.05, abs=0.005)
+
+
+def test_one_bad_night_is_watched_and_two_in_a_row_alarm() -> None:
+    (found,) = findings(nights([*WOBBLE, 1.06]))
+    assert found.kind == WATCH
+    flagged = History(pins=(Pin(commit="p0", at=""),), nights=(night(0, ratio(1.06, outcome="regressed")),))
+    assert [one.kind for one in findings(flagged)] == [WATCH]
+    twice = History(pins=flagged.pins, nights=(*flagged.nights, night(1, ratio(1.06, outcome="regressed"))))
+    assert [one.kind for one in findings(twice)] == [ALARM]
+
+
+def test_what_was_repaired_and_what_got_faster_alarm_nobody() -> None:
+    back = findings(nights([*WOBBLE, *WOBBLE, *WOBBLE, *(1.08 * value for value in WOBBLE), *WOBBLE, *WOBBLE, *WOBBLE]))
+    assert [one.kind for one in back] == [IMPROVEMENT]
+    (rate,) = findings(nights([*WOBBLE, *(0.94 * value for value in WOBBLE)], metric="output_tokens_per_s"))
+    assert rate.kind == ALARM, "a rate that falls is slower"
+    assert findings(nights(WOBBLE)) == [] and findings(History()) == []
+
+
+def test_a_repin_joins_both_series_by_its_bridge() -> None:
+    before = [night(number, ratio(value)) for number, value in enumerate([*WOBBLE, *(1.05 * value for value in WOBBLE)])]
+    known = History(pins=(Pin(commit="p0", at=""),), nights=tuple(before))
+    joining = bridge(known, "c15")
+    assert joining is not None and joining.old == "p0" and joining.cells[0].log_ratio == pytest.approx(math.log(1.05), abs=1e-9)
+    after = [night(16 + number, ratio(value), pinned="c15") for number, value in enumerate(WOBBLE)]
+    moved = History(pins=(*known.pins, Pin(commit="c15", at="")), nights=(*known.nights, *after), bridges=(joining,))
+    (points,) = series_of(moved).values()
+    assert len(points) == 24
+    assert [point.log_ratio for point in points[16:]] == pytest.approx([math.log(1.05 * value) for value in WOBBLE], abs=1e-9)
+    (found,) = findings(moved)
+    assert found.commit == "c8", "the step is still where it was"
+    assert bridge(known, "unknown") is None and bridge(History(), "c1") is None
+
+
+def test_a_case_that_a_bridge_lacks_starts_again() -> None:
+    joining = Bridge(old="p0", new="p1", cells=(ratio(1.1, node_id="a"),))
+    known = History(
+        pins=(Pin(commit="p0", at=""), Pin(commit="p1", at="")),
+        nights=(
+            night(0, ratio(1.0), ratio(1.0, node_id="b")),
+            night(1, ratio(1.0, node_id="b"), ratio(1.0), pinned="p1"),
+            night(2, ratio(1.0, node_id="b"), pinned="p1"),
+        ),
+        bridges=(joining,),
+    )
+    found = series_of(known)
+    assert [point.log_ratio for point in found["a", METRIC]] == pytest.approx([0.0, math.log(1.1)])
+    assert len(found["b", METRIC]) >= 1
+
+
+def simulated(seed: int) -> History:
+    """Ten nights of 50 cases, 8 recorded pairs each with random signs; from the eighth night on 10 cases are 5 % slower."""
+    rng = np.random.default_rng(seed)
+    history = []
+    for number in range(10):
+        cells = []
+        for index in range(50):
+            numbers = rng.choice(pair_numbers(KERNELS[index % len(KERNELS)]), 8) * rng.choice([-1.0, 1.0], 8)
+            numbers += math.log(1.05) if number >= 7 and index < 10 else 0.0
+            ratios = tuple(float(one) for one in numbers)
+            cell = Cell(node_id=str(index), metric=METRIC, unit="s", better="lower", tolerance=0.05, log_ratios=ratios)
+            cells.append(cell_ratio(judge(cell, cells=50)))
+        history.append(night(number, *cells))
+    return History(pins=(Pin(commit="p0", at=""),), nights=tuple(history))
+
+
+def test_five_percent_from_the_eighth_night_on_is_found_within_three_nights() -> None:
+    for seed in range(3):
+        alarmed = [int(one.node_id) for one in findings(simulated(seed)) if one.kind == ALARM]
+        assert len([index for index in alarmed if index < 10]) >= 9, seed
+        assert len([index for index in alarmed if index >= 10]) <= 1, seed

@@ -1,0 +1,152 @@
+"""The verdict on pairs: its rule, its words, and properties that hold for any numbers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from lmbench.compare.cells import count_cells, deciding, needs_runs, tests_of, tolerance_of
+from lmbench.compare.paired import MARGIN, Cell, decided, judge, visible
+from lmbench.compare.verdicts import IMPROVED, INCONCLUSIVE, OK, REGRESSED, Verdict, case_outcome
+from lmbench.plan.case import Case, Choice
+
+tests_of.__test__ = False  # type: ignore[attr-defined]
+ratios = st.lists(st.floats(-0.5, 0.5), min_size=8, max_size=32)
+
+
+def cell(numbers: list[float], *, better: str = "lower", tolerance: float = 0.05) -> Cell:
+    return Cell(
+        node_id="a", metric="m", unit="s", better=better, tolerance=tolerance, log_ratios=tuple(numbers), baseline=1.0, now=1.0
+    )
+
+
+def around(change: float, spread: float = 0.002, n: int = 8) -> list[float]:
+    return [math.log1p(change) + spread * float(step) for step in np.linspace(-1, 1, n)]
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome", "words"),
+    [
+        (0.0, OK, "within the tolerated 5 %"),
+        (0.03, OK, "surely worse, within the tolerated 5 %"),
+        (0.10, REGRESSED, "surely worse"),
+        (-0.10, IMPROVED, "surely better"),
+    ],
+)
+def test_a_clear_change_has_a_clear_verdict(change: float, outcome: str, words: str) -> None:
+    verdict = judge(cell(around(change)), cells=1)
+    assert verdict.outcome == outcome and words in verdict.why
+    assert verdict.ratio == pytest.approx(1 + change, abs=1e-3)
+    assert verdict.limit == pytest.approx(1.05)
+
+
+def test_a_blurred_change_says_what_it_could_see_and_how_many_pairs_it_lacks() -> None:
+    verdict = judge(cell(around(0.06, spread=0.08)), cells=10)
+    assert verdict.outcome == INCONCLUSIVE and verdict.evidence is not None
+    assert verdict.evidence.pairs_needed is not None and verdict.evidence.pairs_needed > 8
+    assert f"about {verdict.evidence.pairs_needed} pairs would tell" in verdict.why
+    more = around(0.06, spread=0.08) * math.ceil(verdict.evidence.pairs_needed / 8)
+    assert decided(judge(cell(more), cells=10)), "so many pairs of that spread do decide"
+
+
+def test_a_change_between_margin_and_tolerance_may_need_more_pairs_than_anybody_has() -> None:
+    verdict = judge(cell(around(0.0499, spread=1.5)), cells=50)
+    assert verdict.evidence is not None and verdict.evidence.pairs_needed is None
+    assert "no number of pairs would tell" in verdict.why
+
+
+def test_too_few_pairs_are_inconclusive_without_an_interval() -> None:
+    verdict = judge(cell([0.5, 0.5, 0.5]), cells=1)
+    assert verdict.outcome == INCONCLUSIVE and verdict.evidence is None and "too few" in verdict.why
+
+
+def test_a_tolerance_below_the_margin_is_kept() -> None:
+    assert judge(cell(around(0.004, spread=0.0005), tolerance=0.001), cells=1).outcome == REGRESSED
+    assert judge(cell(around(0.004, spread=0.0005), tolerance=0.05), cells=1).outcome == OK
+
+
+@given(ratios, st.integers(1, 500))
+def test_the_number_of_tests_only_ever_makes_an_alarm_rarer(numbers: list[float], cells: int) -> None:
+    if judge(cell(numbers), cells=cells).outcome == REGRESSED:
+        assert judge(cell(numbers), cells=1).outcome == REGRESSED
+
+
+@given(ratios)
+def test_a_rate_is_judged_as_the_time_it_mirrors(numbers: list[float]) -> None:
+    time, rate = judge(cell(numbers), cells=3), judge(cell([-value for value in numbers], better="higher"), cells=3)
+    assert time.outcome == rate.outcome
+    assert time.ratio is not None and rate.ratio is not None and time.ratio * rate.ratio == pytest.approx(1)
+
+
+@given(ratios, st.floats(0, 0.3))
+def test_slower_is_never_better(numbers: list[float], shift: float) -> None:
+    rank = {IMPROVED: 0, OK: 1, INCONCLUSIVE: 2, REGRESSED: 3}
+    before = judge(cell(numbers), cells=2).outcome
+    after = judge(cell([value + shift for value in numbers]), cells=2).outcome
+    assume(before != REGRESSED or after != INCONCLUSIVE)  # equal up to rounding of the spread
+    assert rank[after] >= rank[before]
+
+
+@given(ratios)
+def test_the_interval_encloses_the_estimate_and_survives_json(numbers: list[float]) -> None:
+    verdict = judge(cell(numbers), cells=4)
+    evidence = verdict.evidence
+    assert evidence is not None and evidence.low is not None and evidence.high is not None and verdict.ratio is not None
+    assert evidence.low <= verdict.ratio * (1 + 1e-12) and verdict.ratio <= evidence.high * (1 + 1e-12)
+    assert Verdict.from_json(verdict.to_json()) == verdict
+
+
+def test_more_pairs_see_smaller_changes() -> None:
+    seen = [visible(around(0.0, spread=0.05), pairs, cells=10) for pairs in (8, 16, 32)]
+    assert all(one is not None for one in seen)
+    assert seen[0] > seen[1] > seen[2] > MARGIN  # type: ignore[operator]
+    assert visible([0.1, 0.2], 8, cells=1) is None
+
+
+def case(workload: str, **gate: float) -> Case:
+    choice = Choice(name="m", kind="fake")
+    return Case(
+        suite="a",
+        name="c",
+        workload=workload,
+        params={"growth": 1.5},
+        model=choice,
+        backend=choice,
+        compression=choice,
+        corpus={},
+        gate=gate,
+    )
+
+
+def test_metrics_that_say_the_same_count_once_and_those_a_suite_names_decide() -> None:
+    assert tests_of(case("training_step")) == 1
+    assert tests_of(case("latency")) == 3
+    assert tests_of(case("throughput")) == 1
+    assert tests_of(None) == 1
+    assert tests_of(case("latency", prefill_p50_s=0.1)) == 4
+    assert count_cells([case("latency"), None, case("training_step")]) == 5
+    assert count_cells([]) == 1
+    assert "prefill_p50_s" in deciding(case("latency", prefill_p50_s=0.1))
+
+
+def test_a_quantile_or_a_peak_needs_whole_runs() -> None:
+    assert needs_runs(case("stress")) and needs_runs(case("memory"))
+    assert not needs_runs(case("latency", perplexity=0.01))
+    assert needs_runs(case("latency", latency_p95_s=0.1))
+
+
+def test_the_tolerance_is_the_suites_then_the_catalogues_then_the_default() -> None:
+    assert tolerance_of(case("latency", ttft_p50_s=0.2), "ttft_p50_s", 0.05) == 0.2
+    assert tolerance_of(case("latency"), "ttft_p50_s", 0.07) == 0.07
+    assert tolerance_of(case("memory"), "weights_rss_bytes", 0.05) == 0.10
+    assert tolerance_of(case("stress"), "max_sustainable_rate", 0.05) == pytest.approx(1.5 * 1.05 - 1)
+    assert tolerance_of(None, "round_p50_s", 0.05) == 0.05
+
+
+def test_a_case_is_as_bad_as_its_deciding_metrics() -> None:
+    bad, good = judge(cell(around(0.2)), cells=1), judge(cell(around(0.0)), cells=1)
+    assert case_outcome([good, bad]) == REGRESSED
