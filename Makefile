@@ -4,9 +4,12 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help bench test check perf clean
+MINUTES ?= 60
+LOAD ?= busy
+
+.PHONY: help bench test check perf gate-experiment clean
 help:            ## what there is to make
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -31,6 +34,9 @@ check: $(STAMP)  ## lint, types, architecture, suites
 perf: $(STAMP)   ## lmbench against bare loops, alternated, and a doubled model against stored runs; prints ratios
 	$(BIN)/python -m tests.perf.agreement
 	$(BIN)/python -m tests.perf.slower
+
+gate-experiment: $(STAMP)  ## the gate's error rates here: 50 cases unchanged and slowed, for MINUTES=60 under LOAD=busy (or none); prints a table
+	$(BIN)/python -m tests.perf.gate_experiment run --minutes $(MINUTES) --load $(LOAD) --out build/gate-$(LOAD).jsonl
 
 clean:           ## remove the virtual environment
 	rm -rf $(VENV)

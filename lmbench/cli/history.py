@@ -7,6 +7,7 @@ import math
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from rich.table import Table
 from lmbench.base.errors import StoreError
 from lmbench.base.units import pretty_change
 from lmbench.compare.changepoints import engine
-from lmbench.compare.history import ALARM, IMPROVEMENT, WATCH, bridge, findings, grouped, series_of
+from lmbench.compare.history import ALARM, IMPROVEMENT, WATCH, Finding, bridge, findings, grouped, series_of
 from lmbench.measure.clock import utc_now
 from lmbench.measure.machine import machine_class
 from lmbench.store.history import History, Pin, append_bridge, append_pin, history_path, read_history
@@ -43,6 +44,8 @@ def history() -> None:
     pytest suites/ --lmbench-gate=pinned --lmbench-gate-pair=all --lmbench-history   every night
     lmbench history check                                               exit status 1 on an alarm
     lmbench history repin v1.5                                          when the pin has grown old
+
+    Exit status: 0 when done; 1 from `check` when something recurred; 2 for a usage error, a damaged file or one without a pin.
     """
 
 
@@ -58,8 +61,9 @@ def pin(commit: str, path: Path | None) -> None:
     known = read_history(where)
     if known.pins:
         raise click.UsageError(f"{where} is pinned to {known.pins[-1].commit[:10]}; use `lmbench history repin` to move it")
-    append_pin(where, Pin(commit=_commit(commit), at=utc_now()))
-    click.echo(f"{where}: pinned to {_commit(commit)[:10]}")
+    chosen = _commit(commit)
+    append_pin(where, Pin(commit=chosen, at=utc_now()))
+    click.echo(f"{where}: pinned to {chosen[:10]}")
 
 
 @history.command()
@@ -69,6 +73,8 @@ def repin(commit: str, path: Path | None) -> None:
     """Move the pin to COMMIT, which some night must have compared with the old pin: its ratios join both series."""
     where = _path(path)
     known, new = _known(where), _commit(commit)
+    if new == known.pins[-1].commit:
+        raise click.UsageError(f"{where} is pinned to {new[:10]} already")
     joining = bridge(known, new)
     if joining is None:
         tried = ", ".join(dict.fromkeys(night.commit[:10] for night in known.nights[-5:])) or "none"
@@ -100,23 +106,28 @@ def show(path: Path | None, *, as_json: bool) -> None:
         first, last = (pretty_change(math.exp(point.log_ratio)) for point in (points[0], points[-1]))
         rows.add_row(node_id, metric, str(len(points)), first, last, points[-1].commit[:10])
     Console(width=width, highlight=False).print(rows, markup=False)
-    _say(known)
+    _say(known, findings(known))
 
 
 @history.command()
 @_path_option
 def check(path: Path | None) -> None:
-    """Print what changed for the worse. Exit status: 1 when something recurred (an alarm), else 0."""
+    """Print what changed of late: alarms, what is to be watched, improvements.
+
+    An alarm is a change for the worse that at least two nights agree on; one night alone is only watched.
+    Exit status: 1 on an alarm, 0 without one (also before the first night), 2 when nothing is pinned.
+    """
     known = _known(_path(path))
-    _say(known)
-    sys.exit(ALARMED if grouped(findings(known))[ALARM] else 0)
-
-
-def _say(known: History) -> None:
     found = findings(known)
+    _say(known, found)
+    sys.exit(ALARMED if grouped(found)[ALARM] else 0)
+
+
+def _say(known: History, found: Sequence[Finding]) -> None:
     for one in found:
         since = f"since {one.commit[:10]} ({one.since})"
-        click.echo(f"{one.kind}: {one.node_id} {one.metric}: slower by {pretty_change(one.change)} {since}; {one.why}")
+        moved = f"{'better' if one.kind == IMPROVEMENT else 'worse'} by {abs(one.change - 1):.1%}"
+        click.echo(f"{one.kind}: {one.node_id} {one.metric}: {moved} {since}; {one.why}")
     words = {ALARM: "alarms", WATCH: "to watch", IMPROVEMENT: "improvements"}
     tally = ", ".join(f"{len(some)} {words[kind]}" for kind, some in grouped(found).items())
     click.echo(f"{len(known.nights)} nights against {known.pins[-1].commit[:10]}: {tally} (change points: {engine()})")

@@ -15,8 +15,9 @@ from lmbench.compare.gate import summary
 from lmbench.compare.verdicts import IMPROVED, OK, REGRESSED, Verdict, by_case, case_outcome
 from lmbench.measure.clock import utc_now
 from lmbench.measure.machine import machine_class
+from lmbench.report.flatten import leaves
 from lmbench.report.write import rebuild
-from lmbench.store.files import StoredFile, accept, list_all
+from lmbench.store.files import REJECTED, StoredFile, accept, list_all, rejected_run
 from lmbench.store.ledger import LEDGER, Change, append_change
 from lmbench.store.runs import read_run
 
@@ -54,6 +55,8 @@ def baseline() -> None:
 
     Every run saved by --benchmark-autosave or --benchmark-save becomes a baseline, unless a case regressed or failed:
     such a run is kept under rejected/ and never compared with. If its change is meant, accept it.
+
+    Exit status: 0 when done, 2 for a usage error, a run that is not there or a file that cannot be read.
     """
 
 
@@ -81,11 +84,11 @@ def list_baselines(newest: int, storage: Path | None, *, every: bool) -> None:
 @click.argument("run")
 @_storage_option
 def show_run(run: str, storage: Path | None) -> None:
-    """Show one stored RUN (its number or path): cases, their outcomes, what was said of them."""
-    file = _one(_storage(storage), run)
-    stored = read_run(file.path)
+    """Show one stored RUN (its number or path): cases, their outcomes, what was said of them, the environment."""
+    path = _one(_storage(storage), run)
+    stored = read_run(path)
     verdicts = [Verdict.from_json(data) for data in stored.verdicts]
-    click.echo(f"{file.path}{' (rejected)' if file.rejected else ''}")
+    click.echo(f"{path}{' (rejected)' if path.resolve().parent.parent.name == REJECTED else ''}")
     click.echo(f"started {stored.info.get('started_at', '-')}, machine class {stored.machine_class}, {summary(verdicts)}")
     judged = by_case(verdicts)
     for node_id in dict.fromkeys([*(record.case.node_id for record in stored.records), *judged]):
@@ -94,6 +97,8 @@ def show_run(run: str, storage: Path | None) -> None:
         for one in found:
             if one.outcome not in (OK, IMPROVED):
                 click.echo(f"  {one.outcome}: {one.metric or 'the case'}: {one.why}")
+    for name, value in leaves(stored.environment):
+        click.echo(f"environment {name}: {value}")
 
 
 @baseline.command("accept")
@@ -106,29 +111,34 @@ def accept_run(number: int, reason: str, cases: tuple[str, ...], metrics: tuple[
     """Make the rejected run NUMBER a baseline, because its change is meant, and write the change down.
 
     Every regression of the run becomes an entry of baselines/changes.yaml: commit it with the change itself, and the gate
-    reports the regression as accepted, with its reason. --case and --metric narrow what is written down.
+    reports the regression as accepted, with its reason. --case and --metric narrow what is written down; the whole run
+    becomes a baseline all the same.
     """
     if not reason.strip():
         raise click.UsageError("--reason is empty; say why the change is meant")
-    folder = _storage(storage)
-    rejected = [file for file in list_all(folder) if file.rejected and file.number == number]
-    found = [Verdict.from_json(data) for file in rejected for data in read_run(file.path).verdicts]
-    meant = [one for one in found if one.outcome == REGRESSED and one.ratio is not None and one.metric is not None]
-    meant = [one for one in meant if (not cases or one.node_id in cases) and (not metrics or one.metric in metrics)]
-    path = accept(folder, number)
-    for one in meant:
-        commit = str((read_run(path).environment.get("git") or {}).get("commit") or "")
-        change = Change(
-            case=one.node_id,
-            metric=one.metric or "",
-            change=(one.ratio or 1.0) - 1,
-            reason=reason.strip(),
-            commit=commit,
-            date=utc_now()[:10],
-        )
+    run = read_run(rejected_run(_storage(storage), number).path)
+    regressed = [one for one in map(Verdict.from_json, run.verdicts) if one.outcome == REGRESSED]
+    meant = [one for one in regressed if (not cases or one.node_id in cases) and (not metrics or one.metric in metrics)]
+    if (cases or metrics) and not meant:
+        known = "; ".join(f"{one.node_id} {one.metric}" for one in regressed) or "none"
+        raise click.UsageError(f"no regression of run {number} is of that case and metric; its regressions: {known}")
+    commit = str((run.environment.get("git") or {}).get("commit") or "")
+    for one in regressed:
+        change = _change(one, reason.strip(), commit) if one in meant else None
+        if change is None:
+            click.echo(f"not written down: {one.node_id} {one.metric or 'the case'}: {one.why}")
+            continue
         append_change(LEDGER, change)
         click.echo(f"{LEDGER}: {one.node_id} {one.metric} {pretty_change(one.ratio)}")
-    click.echo(f"now a baseline: {path}")
+    click.echo(f"now a baseline: {accept(_storage(storage), run.path)}")
+
+
+def _change(verdict: Verdict, reason: str, commit: str) -> Change | None:
+    """What the ledger says of a regression; None for one without a ratio (its baseline was 0)."""
+    if verdict.ratio is None or verdict.metric is None:
+        return None
+    case, metric = verdict.node_id, verdict.metric
+    return Change(case=case, metric=metric, change=verdict.ratio - 1, reason=reason, commit=commit, date=utc_now()[:10])
 
 
 @baseline.command("prune")
@@ -150,12 +160,15 @@ def prune(keep: int, storage: Path | None, *, rejected: bool, dry_run: bool) -> 
     click.echo(f"{len(doomed)} of {sum(len(files) for files in groups.values())} runs{' would be' if dry_run else ''} deleted")
 
 
-def _one(folder: Path, which: str) -> StoredFile:
+def _one(folder: Path, which: str) -> Path:
+    """The run file of that path, or of that number when only one below `folder` has it."""
+    if not which.isdecimal() and Path(which).is_file():
+        return Path(which)
     files = list_all(folder)
-    chosen = [file for file in files if (which.isdecimal() and file.number == int(which)) or str(file.path) == which]
+    chosen = [file.path for file in files if which.isdecimal() and file.number == int(which)]
     if len(chosen) != 1:
-        known = ", ".join(str(file.path) for file in (chosen or files[:5])) or "none"
-        raise StoreError(f"found {len(chosen)} stored runs for {which!r} under {folder}; expected one; known: {known}")
+        known = ", ".join(str(path) for path in (chosen or [file.path for file in files[:5]])) or "none"
+        raise StoreError(f"found {len(chosen)} stored runs for {which!r} under {folder}; expected one; give a path: {known}")
     return chosen[0]
 
 

@@ -15,7 +15,7 @@ from lmbench.base.catalogue import HIGHER, METRICS
 from lmbench.compare.changepoints import ChangePoint, detect
 from lmbench.compare.paired import MARGIN
 from lmbench.compare.verdicts import REGRESSED, Verdict
-from lmbench.store.history import Bridge, CellRatio, History
+from lmbench.store.history import Bridge, CellRatio, History, Night
 
 ALARM, WATCH, IMPROVEMENT = "alarm", "watch", "improvement"
 QUIET_MAGNITUDE, NOISY_MAGNITUDE = 0.01, 0.02
@@ -26,6 +26,9 @@ RECURRENCE = 2
 NORMAL_95, SURE = 1.645, 1.645
 """Standard errors in half of a 90 % interval, and those that make nights together sure (one-sided 95 %)."""
 Key = tuple[str, str]
+Offset = tuple[float, float]
+"""ln(pin / first pin) and its variance."""
+NO_OFFSET: Offset = (0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,9 @@ class Point:
     log_ratio: float
     half_width: float | None
     outcome: str
+    pinned: str
+    bridge_variance: float = 0.0
+    """Squared standard error of the bridges between the first pin and this night's: nights of one pin share it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,19 +63,20 @@ class Finding:
 def series_of(history: History) -> dict[Key, tuple[Point, ...]]:
     """The nights of each metric in order, all against the first pin: each re-pin adds its bridge.
 
-    A case that a bridge lacks (it came later) starts again at the new pin: its earlier nights are left out.
+    A case that a bridge lacks (it came later) starts again at the new pin: its nights against earlier pins are left out.
     """
-    offsets: dict[str, dict[Key, float] | None] = {}
+    offsets: dict[str, dict[Key, Offset] | None] = {}
     table: dict[Key, list[Point]] = {}
     for night in history.nights:
         offset = _offset(night.pinned, history, offsets)
         for cell in night.cells:
             key = (cell.node_id, cell.metric)
-            known = 0.0 if offset is None else offset.get(key)
-            if known is None:
-                table[key] = []
-            table.setdefault(key, []).append(_point(night.at, night.commit, cell, known or 0.0))
-    return {key: tuple(points) for key, points in table.items() if points}
+            points = table.setdefault(key, [])
+            known = NO_OFFSET if offset is None else offset.get(key)
+            if known is None and points and points[-1].pinned != night.pinned:
+                points.clear()
+            points.append(_point(night, cell, known or NO_OFFSET))
+    return {key: tuple(points) for key, points in table.items()}
 
 
 def findings(history: History) -> list[Finding]:
@@ -86,25 +93,39 @@ def bridge(history: History, new: str) -> Bridge | None:
     return Bridge(old=str(old), new=new, cells=nights[-1].cells) if nights else None
 
 
-def _offset(pinned: str, history: History, known: dict[str, dict[Key, float] | None]) -> dict[Key, float] | None:
-    """ln(pinned / first pin) by metric; None for the first pin, and for a pin without a bridge."""
+def _offset(pinned: str, history: History, known: dict[str, dict[Key, Offset] | None]) -> dict[Key, Offset] | None:
+    """ln(pinned / first pin) and its variance by metric; None for the first pin, nothing known for a pin without a bridge."""
     if pinned in known:
         return known[pinned]
-    joining = next((one for one in history.bridges if one.new == pinned), None)
-    if joining is None or (history.pins and history.pins[0].commit == pinned):
-        known[pinned] = None
+    known[pinned] = None
+    if history.pins and history.pins[0].commit == pinned:
         return None
-    before = _offset(joining.old, history, known)
-    known[pinned] = {
-        (cell.node_id, cell.metric): cell.log_ratio + (before or {}).get((cell.node_id, cell.metric), 0.0)
-        for cell in joining.cells
-    }
-    return known[pinned]
+    table: dict[Key, Offset] = {}
+    joining = next((one for one in history.bridges if one.new == pinned), None)
+    if joining is not None:
+        before = _offset(joining.old, history, known) or {}
+        for cell in joining.cells:
+            ratio, variance = before.get((cell.node_id, cell.metric), NO_OFFSET)
+            error = (_half_width(cell) or 0.0) / NORMAL_95
+            table[cell.node_id, cell.metric] = (ratio + cell.log_ratio, variance + error * error)
+    known[pinned] = table
+    return table
 
 
-def _point(at: str, commit: str, cell: CellRatio, offset: float) -> Point:
-    width = None if cell.low is None or cell.high is None else (cell.high - cell.low) / 2
-    return Point(at=at, commit=commit, log_ratio=cell.log_ratio + offset, half_width=width, outcome=cell.outcome)
+def _point(night: Night, cell: CellRatio, offset: Offset) -> Point:
+    return Point(
+        at=night.at,
+        commit=night.commit,
+        log_ratio=cell.log_ratio + offset[0],
+        half_width=_half_width(cell),
+        outcome=cell.outcome,
+        pinned=night.pinned,
+        bridge_variance=offset[1],
+    )
+
+
+def _half_width(cell: CellRatio) -> float | None:
+    return None if cell.low is None or cell.high is None else (cell.high - cell.low) / 2
 
 
 def _of_series(key: Key, points: Sequence[Point]) -> list[Finding]:
@@ -112,7 +133,7 @@ def _of_series(key: Key, points: Sequence[Point]) -> list[Finding]:
     sign = -1.0 if (spec := METRICS.get(key[1])) is not None and spec.better == HIGHER else 1.0
     magnitude = _magnitude(points)
     slowness = [sign * point.log_ratio for point in points]
-    last = _last_change(slowness, magnitude)
+    last = _last_change(points, slowness, magnitude)
     if last is not None and last.after < last.before:
         return [
             _finding(key, points, last.index, math.log(last.after / last.before), IMPROVEMENT, f"change point, p = {last.p:.1g}")
@@ -129,9 +150,31 @@ def _of_series(key: Key, points: Sequence[Point]) -> list[Finding]:
     return [_finding(key, points, index, median(slowness[index:]) - old, kind, why)]
 
 
-def _last_change(slowness: Sequence[float], magnitude: float) -> ChangePoint | None:
+def _last_change(points: Sequence[Point], slowness: Sequence[float], magnitude: float) -> ChangePoint | None:
+    """The last change point that is more than the error of a bridge.
+
+    A bridge is one night's measurement: its error shifts every night after a re-pin alike and looks like a step there.
+    """
     found = detect([math.exp(value) for value in slowness], min_magnitude=magnitude)
-    return found[-1] if found else None
+    edges = [0, *(point.index for point in found), len(points)]
+    for position in range(len(found) - 1, -1, -1):
+        point = found[position]
+        left, right = points[edges[position] : point.index], points[point.index : edges[position + 2]]
+        error = _bridge_error(left, right)
+        if error == 0 or abs(math.log(point.after / point.before)) - SURE * error > math.log1p(magnitude):
+            return point
+    return None
+
+
+def _bridge_error(left: Sequence[Point], right: Sequence[Point]) -> float:
+    """The standard error that bridges add to the difference of two groups of nights; 0 when both are against one pin.
+
+    It is exact when a re-pin falls between the groups, and an upper bound when it falls inside one of them.
+    """
+    if not left or not right:
+        return 0.0
+    variances = [sum(point.bridge_variance for point in group) / len(group) for group in (left, right)]
+    return math.sqrt(abs(variances[1] - variances[0]))
 
 
 def _streak(points: Sequence[Point], slowness: Sequence[float]) -> int:
@@ -150,12 +193,13 @@ def _streak(points: Sequence[Point], slowness: Sequence[float]) -> int:
 def _surely_worse(points: Sequence[Point], slowness: Sequence[float], first: int) -> bool:
     """Whether the nights from `first` on lie above the level before by more than the margin and SURE standard errors.
 
-    The errors come from the nights' own intervals, those of the level before included.
+    The errors come from the nights' own intervals, those of the level before and of a bridge between them included.
     """
     if any(point.half_width is None for point in points):
         return all(point.outcome == REGRESSED for point in points[first:])
     gap = sum(slowness[first:]) / (len(points) - first) - _level(slowness[:first])
-    error = math.hypot(_mean_error(points[first:]), _mean_error(points[:first]))
+    bridged = _bridge_error(points[:first], points[first:])
+    error = math.hypot(_mean_error(points[first:]), _mean_error(points[:first]), bridged)
     return gap - SURE * error > math.log1p(MARGIN)
 
 

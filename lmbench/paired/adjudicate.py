@@ -12,9 +12,10 @@ from lmbench.base.units import duration
 from lmbench.compare.paired import LOOKS, TOLERANCE
 from lmbench.compare.verdicts import Verdict
 from lmbench.measure.clock import CLOCK
+from lmbench.paired.baserun import steady
 from lmbench.paired.cost import Cost, affordable, updated
 from lmbench.paired.docket import ROUND_UNIT, Docket, Entry
-from lmbench.paired.numbers import CasePair, Job
+from lmbench.paired.numbers import BASE, HEAD, CasePair, Job
 from lmbench.paired.pair import Say, Sides, run_pair
 from lmbench.paired.runs import RUN_UNIT, run_both
 from lmbench.run.execute import Setting
@@ -106,7 +107,9 @@ class Adjudication:
         if rounds:
             self._starts.append(max(0.0, CLOCK.now() - begun - visits))
         for job in [entry.job for entry in entries if entry.unit == RUN_UNIT]:
-            found, _ = run_both(job, self.sides, self.setting, self.rng, say)
+            found, records = run_both(job, self.sides, self.setting, self.rng, say)
+            if number == 0 and not found.failure:
+                self.docket.note(steady(records[HEAD], [records[BASE]], kinds=("exact",)))
             self._take(number, found, keep)
         self.pairs_run += 1
         self.cost = updated(self.cost, self._visits, self._starts)

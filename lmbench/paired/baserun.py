@@ -45,10 +45,10 @@ def against_base(
     return verdicts
 
 
-def steady(head: Record, base: Sequence[Record]) -> list[Verdict]:
+def steady(head: Record, base: Sequence[Record], kinds: Sequence[str] = STEADY) -> list[Verdict]:
     """Verdicts on the metrics that are the same, or nearly, on every run."""
     found = compare_case(head, base)
-    return [one for one in found if one.metric is None or METRICS[one.metric].kind in STEADY]
+    return [one for one in found if one.metric is None or METRICS[one.metric].kind in kinds]
 
 
 def _confirmed(

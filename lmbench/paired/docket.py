@@ -11,7 +11,7 @@ from lmbench.base.catalogue import METRICS
 from lmbench.base.units import pretty, pretty_change
 from lmbench.compare.cells import count_cells, deciding, tolerance_of
 from lmbench.compare.paired import LOOKS, Cell, decided, judge
-from lmbench.compare.verdicts import ERROR, INCOMPARABLE, INCONCLUSIVE, NEW, OK, REGRESSED, Verdict
+from lmbench.compare.verdicts import ERROR, INCOMPARABLE, INCONCLUSIVE, MISSING, NEW, OK, REGRESSED, Verdict
 from lmbench.paired.numbers import HEAD, CasePair, Job
 from lmbench.paired.runs import RUN_UNIT
 
@@ -36,6 +36,7 @@ class Docket:
         self.entries = {job.node_id: Entry(job=job, unit=unit) for job, unit in jobs}
         self.cells = count_cells(job.case for job, _ in jobs)
         self.tolerance = tolerance
+        self.noted: list[Verdict] = []
 
     def open(self) -> list[Entry]:
         """Entries that need more pairs."""
@@ -43,7 +44,7 @@ class Docket:
 
     def add(self, pair: CasePair) -> None:
         """Take one more pair of a case; at a look the case is judged, a failure ends it."""
-        entry = self.entries[pair.node_id]
+        entry = self.entries.setdefault(pair.node_id, Entry(job=Job(node_id=pair.node_id), unit=ROUND_UNIT))
         if pair.failure:
             entry.verdicts = [_failed(pair)]
             entry.closed = True
@@ -52,6 +53,10 @@ class Docket:
         if len(entry.pairs) in LOOKS:
             entry.verdicts = self._judged(entry)
             entry.closed = self._decided(entry) or len(entry.pairs) == LOOKS[-1]
+
+    def note(self, verdicts: Sequence[Verdict]) -> None:
+        """Keep verdicts that need no pairs beside those that do."""
+        self.noted += verdicts
 
     def close(self, why: str) -> None:
         """Judge what is still open by the pairs there are, and say why there are no more."""
@@ -64,7 +69,7 @@ class Docket:
             entry.closed = True
 
     def verdicts(self) -> list[Verdict]:
-        return [verdict for entry in self.entries.values() for verdict in entry.verdicts]
+        return [verdict for entry in self.entries.values() for verdict in entry.verdicts] + self.noted
 
     def uncertainty(self, entry: Entry) -> float:
         """How many times too wide the widest undecided interval is: sqrt(pairs needed / pairs); infinite when hopeless."""
@@ -131,9 +136,11 @@ def explain(pairs: Sequence[CasePair]) -> str:
 
 
 def _failed(pair: CasePair) -> Verdict:
-    """The head's failure is an error; the base's leaves nothing to compare with."""
-    if pair.absent:
-        outcome = NEW if "does not have" in pair.failure else INCOMPARABLE
-    else:
+    """The head's failure is an error; the base's leaves nothing to compare with; a case that only the base has is missing."""
+    if not pair.absent:
         outcome = ERROR if pair.side in (HEAD, "") else INCOMPARABLE
+    elif pair.side == HEAD:
+        outcome = MISSING
+    else:
+        outcome = NEW if "does not have" in pair.failure else INCOMPARABLE
     return Verdict(node_id=pair.node_id, metric=None, outcome=outcome, why=pair.failure)

@@ -61,12 +61,15 @@ Say = Callable[[str], None]
 def run_pair(sides: Sides, jobs: Sequence[Job], number: int, rng: np.random.Generator, say: Say) -> Iterator[CasePair]:
     """Run pair `number` of all `jobs`, yielding each job's result as it comes.
 
-    A worker that crashes or hangs costs its job, not the others: they go on in two fresh processes.
+    The first pair also yields what the base has in the same files and the head does not. A worker
+    that crashes or hangs costs its job, not the others: they go on in two fresh processes.
     """
     left = list(jobs)
     while left:
         try:
             with _Both(sides, left, number, rng, say) as both:
+                if number == 0 and len(left) == len(jobs):
+                    yield from both.gone()
                 while left:
                     yield both.visit(left[0])
                     left.pop(0)
@@ -140,6 +143,14 @@ class _Both:
         arguments = [f"--rootdir={place.root}", *self.sides.arguments, *files]
         foreign = self.sides.foreign if name == BASE else None
         return Worker(replace(place, env=env), arguments, foreign=foreign, say=self.say)
+
+    def gone(self) -> Iterator[CasePair]:
+        """Benchmarks that were removed or renamed."""
+        for node_id in self.offers[BASE].cases:
+            if node_id not in self.offers[HEAD].cases and not self.offers[HEAD].errors:
+                yield CasePair(
+                    node_id=node_id, side=HEAD, absent=True, failure="the base has this case and the head does not any more"
+                )
 
     def visit(self, job: Job) -> CasePair:
         """Both sides prepare `job`, do their rounds and leave it."""

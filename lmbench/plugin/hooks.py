@@ -90,6 +90,16 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     settle_machine_info(config, machine_info)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_benchmark_compare_machine_info(benchmarksession: Any) -> Generator[None]:
+    """Upstream cannot name a storage outside of the working folder in its warning, and dies of it; ours can."""
+    if hasattr(benchmarksession.storage, "path"):
+        from lmbench.plugin.storage import RunStorage
+
+        benchmarksession.storage = RunStorage(benchmarksession.storage, lambda: None)
+    yield
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
     """Print verdicts after pytest-benchmark's own table, also when that ends in its own regression error."""

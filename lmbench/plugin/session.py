@@ -236,7 +236,7 @@ class Run:
     def install_storage(self) -> None:
         """Let pytest-benchmark save through RunStorage."""
         session = getattr(self.config, "_benchmarksession", None)
-        if session is not None and hasattr(session.storage, "path") and not isinstance(session.storage, RunStorage):
+        if session is not None and hasattr(session.storage, "path"):
             session.storage = RunStorage(session.storage, self.why_rejected)
 
     def to_json(self) -> dict[str, Any]:

@@ -77,7 +77,7 @@ class PairedSession:
             self.errors[report.nodeid] = str(report.longrepr)[-2000:]
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        items = {item.nodeid: item for item in session.items}
+        items = {item.nodeid: item for item in session.items if "benchmark" in getattr(item, "fixturenames", ())}
         self.dialogue.send(COLLECTED, Collected(cases={name: _digest(item) for name, item in items.items()}, errors=self.errors))
         while (command := self.dialogue.receive())["do"] == "plan":
             self._run([items[name] for name in command["node_ids"]])
@@ -206,7 +206,7 @@ class _Calls:
 
     def run(self, index: int, calls: int) -> dict[str, float]:  # noqa: ARG002 - the calls of a plain test are all alike
         duration = self._run(calls)
-        self._stats.update(duration)
+        self._stats.update(duration / calls)
         return {"round": duration}
 
     def values(self, means: Mapping[str, float]) -> Mapping[str, float]:

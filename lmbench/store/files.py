@@ -101,8 +101,17 @@ def save(folder: Path, name: str, data: bytes | str) -> Path:
 def accept(storage: Path, which: int | Path) -> Path:
     """Make a rejected run a baseline: move it into its machine's folder under the next number; return the new path.
 
-    `which` is the rejected file's number or its path. Raises StoreError when there is no such rejected run, or when
-    several machine ids have one of that number.
+    `which` is the rejected file's number or its path. Raises StoreError as `rejected_run` does.
+    """
+    file = rejected_run(storage, which)
+    name = file.path.stem.split("_", 1)[1]
+    return publish(file.path, storage / file.machine_id, name)
+
+
+def rejected_run(storage: Path, which: int | Path) -> StoredFile:
+    """The rejected run of that number or path.
+
+    Raises StoreError when there is no such rejected run, or when several machine ids have one of that number.
     """
     rejected = [file for file in list_all(storage) if file.rejected]
     if isinstance(which, Path):
@@ -113,6 +122,4 @@ def accept(storage: Path, which: int | Path) -> Path:
         listing = ", ".join(str(file.path.relative_to(storage)) for file in (chosen or rejected)) or "none"
         fault = "several rejected runs match" if chosen else "no rejected run matches"
         raise StoreError(f"{fault} {which}; rejected runs under {storage}: {listing}; give the number or path of one of them")
-    file = chosen[0]
-    name = file.path.stem.split("_", 1)[1]
-    return publish(file.path, storage / file.machine_id, name)
+    return chosen[0]

@@ -4,12 +4,14 @@
 {"kind": "night", "at", "commit", "pinned", "run", "cells": [{node_id, metric, log_ratio, low, high, pairs, outcome}]}
 {"kind": "bridge", "old", "new", "cells": [{node_id, metric, log_ratio}]}      ln(new / old) of two pinned commits
 
-Every line carries "schema_version": 1. Lines are only ever appended; a torn last line is left out when reading.
+Every line carries "schema_version": 1. Lines are only ever appended. A torn last line is left out when reading
+and cut off before the next one is written.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -108,6 +110,8 @@ def read_history(path: Path) -> History:
             if number == len(lines):
                 break
             raise _damaged(path, number, f"what is not JSON ({error})") from error
+        if not isinstance(entry, dict):
+            raise _damaged(path, number, f"{line[:40]!r}, which is not a JSON object")
         try:
             _fold(entry, pins, nights, bridges)
         except (KeyError, TypeError, ValueError) as error:
@@ -135,7 +139,33 @@ def _cells(data: Sequence[Mapping[str, Any]]) -> tuple[CellRatio, ...]:
 
 def _append(path: Path, kind: str, content: Mapping[str, Any]) -> None:
     entry = {"kind": kind, "schema_version": HISTORY_VERSION, **content}
+    _mend(path)
     append_line(path, json.dumps(entry, allow_nan=False, separators=(",", ":")))
+
+
+def _mend(path: Path) -> None:
+    """Cut off a torn last line, which no reader counts, so that the next line does not become its second half."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with path.open("r+b") as stream:
+        stream.seek(-1, os.SEEK_END)
+        if stream.read() == b"\n":
+            return
+        stream.seek(0)
+        content = stream.read()
+        end = content.rfind(b"\n") + 1
+        if _is_json(content[end:]):
+            stream.write(b"\n")
+        else:
+            stream.truncate(end)
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _damaged(path: Path, number: int, what: str) -> StoreError:

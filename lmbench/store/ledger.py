@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from lmbench.base.catalogue import METRICS
 from lmbench.base.errors import ConfigError, Problem
 from lmbench.base.files import write_atomically
+from lmbench.base.registry import nearest
 
 LEDGER = Path("baselines") / "changes.yaml"
+ANY = "*"
 HEAD = """# Changes for the worse that are meant. The gate reports a regression that an entry explains as 'accepted'.
 # case: a node id, or a pattern with * and ?; metric: a name or '*'; change: of the metric's value, '+12%' or '-5%'
 """
@@ -43,26 +46,60 @@ def _share(value: Any) -> Any:
     return value
 
 
+def _known_metric(name: str) -> str:
+    if name != ANY and name not in METRICS:
+        raise ValueError(f"a metric that `lmbench metrics` lists, or {ANY!r}. {nearest(name, METRICS)}".strip())
+    return name
+
+
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     case: Annotated[str, Field(min_length=1)]
-    metric: Annotated[str, Field(min_length=1)] = "*"
-    change: Annotated[float, BeforeValidator(_share), Field(gt=-1, lt=100, allow_inf_nan=False)]
+    metric: Annotated[str, AfterValidator(_known_metric)] = ANY
+    change: Annotated[float, BeforeValidator(_share), Field(ge=-1, allow_inf_nan=False)]
     reason: Annotated[str, Field(pattern=r"\S")]
-    commit: Annotated[str, BeforeValidator(str)] = ""
+    commit: str = ""
     date: Annotated[str, BeforeValidator(str)] = ""
 
 
 def read_ledger(path: Path) -> tuple[Change, ...]:
     """Every entry; none when there is no file. Raises ConfigError with every fault and its line."""
-    if not path.exists():
-        return ()
+    return _parse(path, _text(path)) if path.exists() else ()
+
+
+def append_change(path: Path, change: Change) -> None:
+    """Add one entry at the end; what is there stays as it is written.
+
+    Raises ConfigError, and leaves the file alone, when it is not valid or would not be with the entry.
+    """
+    written = _text(path) if path.exists() else HEAD
+    before = _parse(path, written)
+    if written and not written.endswith("\n"):
+        written += "\n"
+    after = written + _written(change, _indent(written))
     try:
-        text = path.read_text()
+        expected = (*before, _parse(path, _written(change, ""))[0])
+        fits = _parse(path, after) == expected
+    except ConfigError as error:
+        raise ConfigError([_unfit(path, "; ".join(problem.found for problem in error.problems))]) from error
+    if not fits:
+        raise ConfigError([_unfit(path, "a document that ends in something else")])
+    write_atomically(path, after)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError([_problem(path, None, "", f"bytes that are not UTF-8 ({error.reason})", "UTF-8 text")]) from error
+
+
+def _parse(path: Path, text: str) -> tuple[Change, ...]:
+    try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark is not None else None
         raise ConfigError([_problem(path, line, "", f"what is not YAML ({error})", "a list of changes")]) from error
@@ -73,25 +110,34 @@ def read_ledger(path: Path) -> tuple[Change, ...]:
     return _entries(path, data, [item.start_mark.line + 1 for item in node.value])
 
 
-def append_change(path: Path, change: Change) -> None:
-    """Add one entry at the end; what is there stays as it is written. Raises ConfigError when the file is not valid."""
-    before = read_ledger(path)
-    written = path.read_text() if path.exists() else HEAD
-    if written and not written.endswith("\n"):
-        written += "\n"
+def _written(change: Change, indent: str) -> str:
+    """One entry as YAML; strings are quoted, so that no commit is read as a number."""
     fields = {
         "case": change.case,
         "metric": change.metric,
-        "change": f"{change.change * 100:+.3g}%",
+        "change": f"{change.change * 100:+.4g}%",
         "reason": change.reason,
         "commit": change.commit,
         "date": change.date,
     }
-    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items() if value]
-    write_atomically(path, written + "- " + "\n  ".join(lines) + "\n")
-    if len(read_ledger(path)) != len(before) + 1:
-        write_atomically(path, written)
-        raise ConfigError([_problem(path, None, "", "a file no entry can be added to at the end", "a plain list of changes")])
+    lines = [f"{key}: {_quoted(value)}" for key, value in fields.items() if value]
+    return f"{indent}- " + f"\n{indent}  ".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """`text` on one line in double quotes; what YAML does not allow as it is, is escaped."""
+    return str(yaml.safe_dump(text, default_style='"', allow_unicode=True, width=math.inf)).rstrip("\n")
+
+
+def _indent(text: str) -> str:
+    """The white space before each entry of `text`, which is valid."""
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    return " " * node.start_mark.column if isinstance(node, yaml.SequenceNode) and not node.flow_style else ""
+
+
+def _unfit(path: Path, found: str) -> Problem:
+    expected = "a list with one '- case: ...' per entry, to which another can be added at the end"
+    return _problem(path, None, "", found, expected)
 
 
 def _entries(path: Path, data: list[Any], lines: list[int]) -> tuple[Change, ...]:
@@ -102,7 +148,9 @@ def _entries(path: Path, data: list[Any], lines: list[int]) -> tuple[Change, ...
         except ValidationError as error:
             for fault in error.errors():
                 key = ".".join([str(number), *(str(part) for part in fault["loc"])])
-                problems.append(_problem(path, line, key, repr(fault.get("input"))[:80], fault["msg"]))
+                problems.append(
+                    _problem(path, line, key, repr(fault.get("input"))[:80], fault["msg"].removeprefix("Value error, "))
+                )
     if problems:
         raise ConfigError(problems)
     return tuple(changes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def ratio(value: float, *, node_id: str = "a", outcome: str = "ok", metric: str 
 
 
 def night(number: int, *cells: CellRatio, pinned: str = "p0") -> Night:
-    return Night(at=f"2026-01-{number + 1:02}", commit=f"c{number}", pinned=pinned, run=str(number), cells=cells)
+    return Night(at=f"night {number:03}", commit=f"c{number}", pinned=pinned, run=str(number), cells=cells)
 
 
 def nights(values: Sequence[float], metric: str = METRIC) -> History:
@@ -86,18 +87,61 @@ def test_a_case_that_a_bridge_lacks_starts_again() -> None:
     )
     found = series_of(known)
     assert [point.log_ratio for point in found["a", METRIC]] == pytest.approx([0.0, math.log(1.1)])
-    assert len(found["b", METRIC]) >= 1
+    assert [point.commit for point in found["b", METRIC]] == ["c1", "c2"], "its nights against the new pin, all of them"
 
 
-def simulated(seed: int) -> History:
-    """Ten nights of 50 cases, 8 recorded pairs each with random signs; from the eighth night on 10 cases are 5 % slower."""
+def test_a_case_that_came_after_a_repin_can_alarm() -> None:
+    late = [night(number, ratio(value, node_id="late"), pinned="p1") for number, value in enumerate([*WOBBLE, 1.05, 1.05, 1.05])]
+    pins = (Pin(commit="p0", at=""), Pin(commit="p1", at=""))
+    joining = Bridge(old="p0", new="p1", cells=(ratio(1.0, node_id="early"),))
+    (found,) = findings(History(pins=pins, nights=tuple(late), bridges=(joining,)))
+    assert (found.node_id, found.kind, found.commit) == ("late", ALARM, "c8")
+
+
+def test_pins_that_no_bridge_joins_are_not_mixed() -> None:
+    pins = (Pin(commit="p0", at=""), Pin(commit="p1", at=""))
+    known = History(
+        pins=pins, nights=(night(0, ratio(1.0)), night(1, ratio(1.2), pinned="p1"), night(2, ratio(1.2), pinned="p1"))
+    )
+    assert [point.commit for point in series_of(known)["a", METRIC]] == ["c1", "c2"]
+
+
+def repinned(bridge_ratio: float, after: float, width: float) -> History:
+    """16 nights around 1, a bridge measured at `bridge_ratio`, then 8 nights around `after` against the new pin."""
+    before = [night(number, ratio(value)) for number, value in enumerate([*WOBBLE, *WOBBLE])]
+    later = [night(16 + number, ratio(after * value), pinned="p1") for number, value in enumerate(WOBBLE)]
+    joining = Bridge(old="p0", new="p1", cells=(ratio(bridge_ratio, width=width),))
+    return History(pins=(Pin(commit="p0", at=""), Pin(commit="p1", at="")), nights=(*before, *later), bridges=(joining,))
+
+
+def test_the_error_of_a_bridge_is_no_change_of_level() -> None:
+    assert findings(repinned(1.025, 1.0, width=0.025)) == []
+    assert [one.kind for one in findings(repinned(1.025, 1.0, width=0.001))] == [ALARM], "a sure bridge is believed"
+    (found,) = findings(repinned(1.0, 1.08, width=0.025))
+    assert (found.kind, found.commit) == (ALARM, "c16"), "a change beyond the bridge's error is seen"
+
+
+def test_unchanged_code_does_not_alarm_over_a_repin() -> None:
+    """The bridge of 50 unchanged cases is one night of 8 recorded pairs each; its errors last for all nights after."""
+    for seed in range(3):
+        unchanged = simulated(seed, nights=40, slower_from=40)
+        bridged = unchanged.nights[19]
+        nights = [replace(one, pinned=bridged.commit) if number > 19 else one for number, one in enumerate(unchanged.nights)]
+        joining = Bridge(old="p0", new=bridged.commit, cells=bridged.cells)
+        pins = (*unchanged.pins, Pin(commit=bridged.commit, at=""))
+        found = findings(History(pins=pins, nights=tuple(nights), bridges=(joining,)))
+        assert [one.node_id for one in found if one.kind == ALARM] == [], seed
+
+
+def simulated(seed: int, nights: int = 10, slower_from: int = 7) -> History:
+    """Nights of 50 cases, 8 recorded pairs each with random signs; from `slower_from` on 10 cases are 5 % slower."""
     rng = np.random.default_rng(seed)
     history = []
-    for number in range(10):
+    for number in range(nights):
         cells = []
         for index in range(50):
             numbers = rng.choice(pair_numbers(KERNELS[index % len(KERNELS)]), 8) * rng.choice([-1.0, 1.0], 8)
-            numbers += math.log(1.05) if number >= 7 and index < 10 else 0.0
+            numbers += math.log(1.05) if number >= slower_from and index < 10 else 0.0
             ratios = tuple(float(one) for one in numbers)
             cell = Cell(node_id=str(index), metric=METRIC, unit="s", better="lower", tolerance=0.05, log_ratios=ratios)
             cells.append(cell_ratio(judge(cell, cells=50)))

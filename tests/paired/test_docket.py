@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lmbench.compare.paired import LOOKS
-from lmbench.compare.verdicts import ERROR, INCOMPARABLE, INCONCLUSIVE, NEW, OK, REGRESSED
+from lmbench.compare.verdicts import ERROR, INCOMPARABLE, INCONCLUSIVE, MISSING, NEW, OK, REGRESSED
 from lmbench.paired.cost import Cost, affordable, updated
 from lmbench.paired.docket import ROUND_UNIT, Docket, explain
 from lmbench.paired.numbers import BASE, HEAD, CasePair, Job
@@ -66,6 +66,7 @@ def test_what_is_never_decided_is_inconclusive_after_the_last_look() -> None:
         (BASE, False, "the base tree cannot be collected", INCOMPARABLE),
         (BASE, True, "the base tree does not have this case", NEW),
         (BASE, True, "the case is declared differently in the base", INCOMPARABLE),
+        (HEAD, True, "the base has this case and the head does not any more", MISSING),
         ("", False, "both fell", ERROR),
     ],
 )

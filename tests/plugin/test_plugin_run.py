@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from lmbench.store.ledger import LEDGER, read_ledger
 from lmbench.store.runs import read_run
 
 Bench = Callable[..., pytest.RunResult]
@@ -110,9 +111,11 @@ def test_a_heavier_subject_regresses_and_is_no_baseline_until_accepted(bench: Be
     again = bench("--benchmark-autosave", "--benchmark-compare", "--lmbench-slow")
     again.assert_outcomes(failed=2)
     (storage,) = (pytester.path / "baselines").iterdir()
-    accept = [sys.executable, "-m", "lmbench", "baseline", "accept", "1", "--storage", str(storage)]
+    accept = [sys.executable, "-m", "lmbench", "baseline", "accept", "1", "--reason", "meant", "--storage", str(storage)]
     assert subprocess.run(accept, cwd=pytester.path, check=False).returncode == 0
     assert len(runs(pytester)) == 2
+    changes = {(one.case, one.metric): one.change for one in read_ledger(pytester.path / LEDGER)}
+    assert changes[SIZE, "parameters"] == pytest.approx(1.0), "twice the parameters of the stored run"
 
 
 def test_a_rerun_that_is_not_worse_passes_and_is_the_next_baseline(bench: Bench, pytester: pytest.Pytester) -> None:
@@ -192,6 +195,7 @@ def test_ctrl_c_keeps_the_finished_cases(pytester: pytest.Pytester) -> None:
         if found and '"kind":"record"' in found[0].read_text():
             break
         time.sleep(0.1)
+    time.sleep(3)  # the first cell is over, and the second hangs
     session.send_signal(signal.SIGINT)
     output, _ = session.communicate(timeout=60)
     assert session.returncode == pytest.ExitCode.INTERRUPTED

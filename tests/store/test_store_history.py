@@ -39,11 +39,21 @@ def test_a_torn_last_line_is_left_out_and_any_other_fault_named(tmp_path: Path) 
     whole = path.read_text()
     path.write_text(whole + whole[:40])
     assert read_history(path).nights == (NIGHT,)
+    append_pin(path, Pin(commit="p", at=""))
+    append_night(path, NIGHT)
+    known = read_history(path)
+    assert (len(known.pins), known.nights) == (1, (NIGHT, NIGHT)), "what comes after a torn line is not lost with it"
+    path.write_text(whole.rstrip("\n"))
+    append_night(path, NIGHT)
+    assert read_history(path).nights == (NIGHT, NIGHT), "a whole line that lacks only its end is kept"
     path.write_text(whole[:40] + "\n" + whole)
     with pytest.raises(StoreError, match=r"h.jsonl:1: found what is not JSON"):
         read_history(path)
     path.write_text(whole.replace('"schema_version":1', '"schema_version":9'))
     with pytest.raises(StoreError, match=r"schema version 9"):
+        read_history(path)
+    path.write_text("5\n")
+    with pytest.raises(StoreError, match=r"h.jsonl:1: found '5'"):
         read_history(path)
     path.write_text('{"kind":"moon","schema_version":1}\n')
     with pytest.raises(StoreError, match=r"kind 'moon'"):

@@ -1,0 +1,141 @@
+"""`lmbench baseline`: what is stored, shown, accepted with a reason, and deleted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from lmbench.cli.main import cli
+from lmbench.compare.ledger import accept
+from lmbench.compare.verdicts import ACCEPTED, OK, REGRESSED, Verdict
+from lmbench.store.files import list_all
+from lmbench.store.ledger import LEDGER, read_ledger
+from tests.report.synthetic import MACHINE_ID, case, record, store
+
+NODE = case().node_id
+
+
+def verdict(metric: str, ratio: float | None, outcome: str = REGRESSED, better: str = "lower") -> Verdict:
+    return Verdict(node_id=NODE, metric=metric, outcome=outcome, why=f"why {metric}", ratio=ratio, better=better, limit=1.0)
+
+
+VERDICTS = [
+    verdict("ttft_p50_s", 1.1123),
+    verdict("output_tokens_per_s", 0.9, better="higher"),
+    verdict("latency_p50_s", 1.01, OK),
+]
+
+
+@pytest.fixture
+def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "baselines" / "host"
+
+
+def run(verb: str, storage: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["baseline", verb, *arguments, "--storage", str(storage)])
+
+
+def reject(storage: Path, verdicts: list[Verdict]) -> Path:
+    return store(storage, 1, [record()], rejected=True, verdicts=[one.to_json() for one in verdicts])
+
+
+def test_the_list_shows_the_newest_and_reads_no_others(storage: Path) -> None:
+    for number in range(1, 24):
+        store(storage, number, [record()])
+    store(storage, 3, [record()]).write_text("not read")
+    shown = run("list", storage).output
+    assert "0023_run.json" in shown
+    assert "0004_run.json" in shown
+    assert "0003_run.json" not in shown
+    assert "and 3 older runs" in shown
+    assert "0022_run.json" not in run("list", storage, "-n", "1").output
+    assert isinstance(run("list", storage, "--all").exception, Exception), "all of them are read, the damaged one too"
+
+
+def test_a_run_is_shown_by_number_or_path_with_verdicts_and_environment(storage: Path) -> None:
+    path = reject(storage, VERDICTS)
+    for which in ("1", str(path), str(path.relative_to(Path.cwd()))):
+        shown = run("show", storage, which).output
+        assert f"{NODE}  regressed" in shown
+        assert "regressed: ttft_p50_s: why ttft_p50_s" in shown
+        assert "why latency_p50_s" not in shown
+        assert "environment cpu.model: Example CPU @ 2.5 GHz" in shown
+        assert "(rejected)" in shown
+
+
+def test_a_number_that_two_runs_have_is_refused_with_both_paths(storage: Path) -> None:
+    paths = [reject(storage, VERDICTS), store(storage, 1, [record()])]
+    message = str(run("show", storage, "1").exception)
+    assert all(str(path) in message for path in paths)
+    assert "found 0 stored runs for '7'" in str(run("show", storage, "7").exception)
+
+
+def test_accepting_writes_every_regression_down_and_moves_the_run(storage: Path) -> None:
+    reject(storage, VERDICTS)
+    result = run("accept", storage, "1", "--reason", "  safer sampling ")
+    assert result.exit_code == 0, result.output
+    changes = read_ledger(Path(LEDGER))
+    assert [(one.metric, one.reason, one.commit) for one in changes] == [
+        ("ttft_p50_s", "safer sampling", "0123abcd"),
+        ("output_tokens_per_s", "safer sampling", "0123abcd"),
+    ]
+    assert [one.change for one in changes] == pytest.approx([0.1123, -0.1])
+    assert [file.rejected for file in list_all(storage)] == [False]
+    assert [one.outcome for one in accept(VERDICTS, changes)] == [ACCEPTED, ACCEPTED, OK]
+
+
+def test_what_is_accepted_can_be_narrowed_and_the_rest_is_said(storage: Path) -> None:
+    reject(storage, [*VERDICTS, verdict("kl_divergence", None)])
+    nothing = run("accept", storage, "1", "--reason", "r", "--metric", "tpot_p50_s")
+    assert nothing.exit_code == 2
+    assert f"{NODE} ttft_p50_s" in nothing.output
+    assert [file.rejected for file in list_all(storage)] == [True]
+    assert not Path(LEDGER).exists()
+    result = run("accept", storage, "1", "--reason", "r", "--case", NODE, "--metric", "ttft_p50_s", "--metric", "kl_divergence")
+    assert [one.metric for one in read_ledger(Path(LEDGER))] == ["ttft_p50_s"]
+    assert f"not written down: {NODE} output_tokens_per_s: why output_tokens_per_s" in result.output
+    assert f"not written down: {NODE} kl_divergence" in result.output, "it has no ratio"
+
+
+@pytest.mark.parametrize("reason", [[], ["--reason", "  "]])
+def test_nothing_is_accepted_without_a_reason(storage: Path, reason: list[str]) -> None:
+    reject(storage, VERDICTS)
+    assert run("accept", storage, "1", *reason).exit_code == 2
+    assert [file.rejected for file in list_all(storage)] == [True]
+
+
+def test_a_ledger_that_cannot_be_read_leaves_the_run_where_it_is(storage: Path) -> None:
+    reject(storage, VERDICTS)
+    Path(LEDGER).parent.mkdir(exist_ok=True)
+    Path(LEDGER).write_text("- {case: x}\n")
+    assert run("accept", storage, "1", "--reason", "r").exit_code != 0
+    assert [file.rejected for file in list_all(storage)] == [True]
+    assert Path(LEDGER).read_text() == "- {case: x}\n"
+
+
+def names(storage: Path) -> set[str]:
+    return {f"{'rejected/' if file.rejected else ''}{file.machine_id}/{file.number}" for file in list_all(storage)}
+
+
+def test_pruning_names_what_it_deletes_per_machine_id(storage: Path) -> None:
+    for number in (1, 2, 3):
+        store(storage, number, [record()])
+        store(storage, number, [record()], rejected=True)
+    other = storage / "Linux-CPython-3.12-64bit" / "0001_run.json"
+    other.parent.mkdir()
+    other.write_text("{}")
+    before = names(storage)
+    dry = run("prune", storage, "--keep", "1", "--dry-run")
+    assert dry.output.count("would delete") == 2
+    assert names(storage) == before
+    done = run("prune", storage, "--keep", "1")
+    assert done.output.count("deleted ") == 2
+    assert f"deleted {storage / MACHINE_ID / '0001_run.json'}" in done.output
+    assert before - names(storage) == {f"{MACHINE_ID}/1", f"{MACHINE_ID}/2"}
+    assert run("prune", storage, "--keep", "2", "--rejected").exit_code == 0
+    assert f"rejected/{MACHINE_ID}/1" not in names(storage)
+    assert f"rejected/{MACHINE_ID}/2" in names(storage)
+    assert run("prune", storage, "--keep", "0").exit_code == 2
