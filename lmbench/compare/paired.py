@@ -35,6 +35,8 @@ MARGIN = 0.01
 SHOWN_ALPHA = 0.05
 """Per side of the interval that is shown: two-sided 90 %."""
 MOST_PAIRS = 1024
+BLIND = math.log(100)
+"""Pairs that would only show a hundredfold slowdown see nothing: four wild ones would otherwise see e ** 1000."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,14 +103,15 @@ def decided(verdict: Verdict) -> bool:
 def visible(log_ratios: Sequence[float], pairs: int, *, cells: int, margin: float = MARGIN) -> float | None:
     """The smallest relative slowdown whose estimate would be called regressed after `pairs` pairs as spread as `log_ratios`.
 
-    The standard error is taken to shrink with the square root of the number of pairs. None with too few to know it.
+    The standard error is taken to shrink with the square root of the number of pairs. None with too few to know it, and
+    beyond a hundredfold (BLIND).
     """
     found = trimmed(log_ratios)
     df = degrees_of_freedom(pairs)
     if found is None or df < 1:
         return None
     error = found.se * math.sqrt(found.n / pairs)
-    return math.expm1(math.log1p(margin) + student_t(df, ALPHA / cells / len(LOOKS)) * error)
+    return _seen(math.log1p(margin) + student_t(df, ALPHA / cells / len(LOOKS)) * error)
 
 
 def _evidence(cell: Cell, bounds: _Bounds, sign: float, outcome: str) -> Evidence:
@@ -118,12 +121,17 @@ def _evidence(cell: Cell, bounds: _Bounds, sign: float, outcome: str) -> Evidenc
         pairs=found.n,
         low=low,
         high=high,
-        smallest_visible=math.expm1(bounds.margin + student_t(found.df, bounds.alpha_regressed) * found.se),
+        smallest_visible=_seen(bounds.margin + student_t(found.df, bounds.alpha_regressed) * found.se),
         pairs_needed=_needed(bounds) if outcome == INCONCLUSIVE else None,
         log_ratios=cell.log_ratios,
         unit=cell.unit_of_pair,
         explanation=cell.explanation,
     )
+
+
+def _seen(slowness: float) -> float | None:
+    """A slowdown in logarithms as a relative change; None when it is beyond BLIND."""
+    return math.expm1(slowness) if slowness <= BLIND else None
 
 
 def _needed(bounds: _Bounds) -> int | None:
@@ -141,7 +149,7 @@ def _why(outcome: str, cell: Cell, bounds: _Bounds, evidence: Evidence, sign: fl
     change = (
         f"{pretty_change(math.exp(sign * bounds.found.estimate))} [{pretty_change(evidence.low)}, {pretty_change(evidence.high)}]"
     )
-    allowed = f"{cell.tolerance:.3g}" if cell.tolerance >= 1 else f"{cell.tolerance * 100:.3g} %"
+    allowed = f"{cell.tolerance * 100:.4g} %"
     if outcome == OK:
         surely = bounds.found.lower(bounds.alpha_regressed) > bounds.margin
         return (
@@ -152,7 +160,8 @@ def _why(outcome: str, cell: Cell, bounds: _Bounds, evidence: Evidence, sign: fl
     if outcome == REGRESSED:
         return f"{change}: surely worse, and not surely within the tolerated {allowed}"
     more = "no number of pairs would tell" if evidence.pairs_needed is None else f"about {evidence.pairs_needed} pairs would tell"
-    return f"{change} after {evidence.pairs} pairs, which see {(evidence.smallest_visible or 0) * 100:.1f} %; {more}"
+    seen = "no slowdown of any size" if evidence.smallest_visible is None else f"{evidence.smallest_visible * 100:.1f} %"
+    return f"{change} after {evidence.pairs} pairs, which see {seen}; {more}"
 
 
 def _verdict(cell: Cell, outcome: str, why: str, ratio: float | None, evidence: Evidence | None) -> Verdict:

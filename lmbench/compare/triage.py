@@ -44,7 +44,7 @@ def triage(observations: Sequence[Observation], *, triggers: Mapping[str, str]) 
     """Sort cases into suspects and cleared ones. `triggers` are suspects whatever their numbers say.
 
     The median slowdown over cases is the host's, most likely, and is taken out before a single case is looked at; it is
-    reported, not hidden. With fewer than SHIFT_CASES cases it is not taken out.
+    reported, not hidden. With fewer than SHIFT_CASES cases it is not taken out, and that is said.
     """
     slowness = {(one.node_id, one.metric): _slowness(one) for one in observations}
     by_case: dict[str, list[float]] = {}
@@ -80,14 +80,13 @@ def _reason(one: Observation, slowness: float | None, shift: float) -> str:
         return f"{one.metric}: {one.now:g} cannot be compared with {len(one.stored)} stored runs"
     if slowness - shift <= math.log1p(SUSPECT):
         return ""
-    return f"{one.metric}: slower by {pretty_change(math.exp(slowness))} against {_runs(one)}"
+    return f"{one.metric}: {_moved(slowness)} against {_runs(one)}, more than {SUSPECT:.0%}{_after(shift)}"
 
 
 def _cleared(one: Observation, slowness: float, shift: float) -> Verdict:
     spec = METRICS.get(one.metric)
     baseline = median(one.stored[:MAX_STORED])
-    moved = f" after the suite's shift of {pretty_change(math.exp(shift))}" if shift else ""
-    why = f"slower by {pretty_change(math.exp(slowness))} against {_runs(one)}, at most {SUSPECT:.0%}{moved}: not paired"
+    why = f"{_moved(slowness)} against {_runs(one)}, at most {SUSPECT:.0%}{_after(shift)}: not paired"
     return Verdict(
         node_id=one.node_id,
         metric=one.metric,
@@ -102,15 +101,27 @@ def _cleared(one: Observation, slowness: float, shift: float) -> Verdict:
     )
 
 
+def _moved(slowness: float) -> str:
+    """'slower by 7.0 %' or 'faster by 7.0 %': the change of slowness, which for a rate is that of 1 / rate."""
+    return f"{'slower' if slowness >= 0 else 'faster'} by {pretty_change(math.exp(slowness)).lstrip('+-')}"
+
+
+def _after(shift: float) -> str:
+    return f" slower after the suite's shift of {pretty_change(math.exp(shift))}" if shift else " slower"
+
+
 def _runs(one: Observation) -> str:
     count = min(len(one.stored), MAX_STORED)
     return f"{count} stored run{'s' if count > 1 else ''}"
 
 
 def _sentence(shift: float, cases: int) -> str | None:
+    if 0 < cases < SHIFT_CASES:
+        found = f"{cases} case{'s' if cases > 1 else ''} with stored runs"
+        return f"{found}, too few to tell a slower host from slower code (needs {SHIFT_CASES}): no common shift was taken out"
     if abs(shift) <= math.log1p(SUSPECT):
         return None
     return (
-        f"all cases moved together: the median of {cases} is slower by {pretty_change(math.exp(shift))} than its stored runs; "
+        f"all cases moved together: the median of {cases} is {_moved(shift)} than its stored runs; "
         "this was taken out before suspects were chosen, and may be the host or a change that touches everything"
     )

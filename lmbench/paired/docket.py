@@ -11,7 +11,7 @@ from lmbench.base.catalogue import METRICS
 from lmbench.base.units import pretty, pretty_change
 from lmbench.compare.cells import count_cells, deciding, tolerance_of
 from lmbench.compare.paired import LOOKS, Cell, decided, judge
-from lmbench.compare.verdicts import ERROR, INCOMPARABLE, INCONCLUSIVE, MISSING, NEW, OK, REGRESSED, Verdict
+from lmbench.compare.verdicts import ERROR, IMPROVED, INCOMPARABLE, INCONCLUSIVE, MISSING, NEW, OK, REGRESSED, Verdict
 from lmbench.paired.numbers import HEAD, CasePair, Job
 from lmbench.paired.runs import RUN_UNIT
 
@@ -113,7 +113,11 @@ class Docket:
             explanation=explain(entry.pairs),
         )
         verdict = judge(cell, cells=self.cells)
-        if verdict.outcome == REGRESSED and spec.floor and abs((cell.now or 0.0) - (cell.baseline or 0.0)) <= spec.floor:
+        if (
+            verdict.outcome in (REGRESSED, IMPROVED)
+            and spec.floor
+            and abs((cell.now or 0.0) - (cell.baseline or 0.0)) <= spec.floor
+        ):
             why = f"{verdict.why}, yet within the {pretty(spec.floor, spec.unit)} that never matter"
             return replace(verdict, outcome=OK, why=why)
         if decides:

@@ -64,6 +64,28 @@ def test_too_few_pairs_are_inconclusive_without_an_interval() -> None:
     assert verdict.outcome == INCONCLUSIVE and verdict.evidence is None and "too few" in verdict.why
 
 
+def test_four_wild_pairs_see_nothing_instead_of_overflowing() -> None:
+    """A run that ends early judges what there is: with 4 pairs and many tests the bound lies thousands of errors away."""
+    verdict = judge(cell([-0.2, -0.13, 0.14, 0.2]), cells=200)
+    assert verdict.outcome == INCONCLUSIVE and verdict.evidence is not None
+    assert verdict.evidence.smallest_visible is None and "see no slowdown of any size" in verdict.why
+    assert Verdict.from_json(verdict.to_json()) == verdict
+    assert visible([-0.2, -0.13, 0.14, 0.2], 4, cells=200) is None
+
+
+@given(st.lists(st.floats(-3, 3), min_size=0, max_size=40), st.integers(1, 2000), st.floats(0, 5))
+def test_any_pairs_get_a_verdict_and_a_finite_interval(numbers: list[float], cells: int, tolerance: float) -> None:
+    evidence = judge(cell(numbers, tolerance=tolerance), cells=cells).evidence
+    assert (evidence is None) == (len(numbers) < 4)
+    if evidence is not None:
+        assert evidence.low is not None and evidence.high is not None
+        assert 0 <= evidence.low <= evidence.high < math.inf
+
+
+def test_a_tolerance_above_a_doubling_is_said_in_percent() -> None:
+    assert "within the tolerated 150 %" in judge(cell(around(0.0), tolerance=1.5), cells=1).why
+
+
 def test_a_tolerance_below_the_margin_is_kept() -> None:
     assert judge(cell(around(0.004, spread=0.0005), tolerance=0.001), cells=1).outcome == REGRESSED
     assert judge(cell(around(0.004, spread=0.0005), tolerance=0.05), cells=1).outcome == OK
@@ -80,6 +102,18 @@ def test_a_rate_is_judged_as_the_time_it_mirrors(numbers: list[float]) -> None:
     time, rate = judge(cell(numbers), cells=3), judge(cell([-value for value in numbers], better="higher"), cells=3)
     assert time.outcome == rate.outcome
     assert time.ratio is not None and rate.ratio is not None and time.ratio * rate.ratio == pytest.approx(1)
+
+
+@given(ratios, st.floats(-0.3, 0.3), st.integers(1, 100))
+def test_base_and_head_swapped_turn_a_regression_into_an_improvement(numbers: list[float], shift: float, cells: int) -> None:
+    """Both need the same certainty, so each regression is a sure improvement backwards; the tolerance only excuses."""
+    there = [0.05 * value + shift for value in numbers]
+    forth, back = judge(cell(there), cells=cells), judge(cell([-value for value in there]), cells=cells)
+    if forth.outcome == REGRESSED:
+        assert back.outcome == IMPROVED
+    if forth.outcome == IMPROVED:
+        assert back.outcome in (OK, REGRESSED)
+    assert forth.ratio is not None and back.ratio is not None and forth.ratio * back.ratio == pytest.approx(1)
 
 
 @given(ratios, st.floats(0, 0.3))

@@ -18,22 +18,39 @@ def seen(node_id: str, now: float, *stored: float, better: str = "lower", metric
 
 def test_more_than_one_percent_slower_makes_a_suspect_and_the_rest_is_cleared_with_a_reason() -> None:
     found = triage([seen("slow", 1.02), seen("same", 1.005), seen("fast", 0.9)], triggers={})
-    assert set(found.suspects) == {"slow"} and "+2.0 % against 1 stored run" in found.suspects["slow"]
+    assert (
+        set(found.suspects) == {"slow"} and "slower by 2.0 % against 1 stored run, more than 1% slower" in found.suspects["slow"]
+    )
     assert [(one.node_id, one.outcome) for one in found.cleared] == [("same", OK), ("fast", OK)]
     assert all(one.why.endswith("not paired") for one in found.cleared)
-    assert found.shift == 1 and found.shift_sentence is None
+    assert "faster by 10.0 %" in found.cleared[1].why
+    assert found.shift == 1
 
 
 def test_a_shift_of_the_whole_suite_is_taken_out_and_said() -> None:
     everyone = [seen(str(number), 1.07) for number in range(9)]
     found = triage([*everyone, seen("more", 1.2)], triggers={})
     assert set(found.suspects) == {"more"}
-    assert found.shift_sentence is not None and "slower by +7.0 %" in found.shift_sentence
+    assert found.shift_sentence is not None and "slower by 7.0 %" in found.shift_sentence
     assert "after the suite's shift of +7.0 %" in found.cleared[0].why
 
 
-def test_few_cases_have_no_shift() -> None:
-    assert set(triage([seen("a", 1.07), seen("b", 1.07)], triggers={}).suspects) == {"a", "b"}
+def test_a_case_that_did_not_speed_up_with_the_suite_is_a_suspect_whose_reason_names_the_shift() -> None:
+    found = triage([*(seen(str(number), 0.93) for number in range(9)), seen("left behind", 1.0)], triggers={})
+    assert set(found.suspects) == {"left behind"}
+    assert "more than 1% slower after the suite's shift of -7.0 %" in found.suspects["left behind"]
+    assert found.shift_sentence is not None and "faster by 7.0 %" in found.shift_sentence
+
+
+def test_few_cases_have_no_shift_and_that_is_said() -> None:
+    found = triage([seen("a", 1.07), seen("b", 1.07)], triggers={})
+    assert set(found.suspects) == {"a", "b"} and found.shift == 1
+    assert found.shift_sentence is not None and "2 cases with stored runs, too few" in found.shift_sentence
+
+
+@pytest.mark.parametrize("cases", [0, 5])
+def test_a_suite_that_stands_still_says_nothing(cases: int) -> None:
+    assert triage([seen(str(number), 1.001) for number in range(cases)], triggers={}).shift_sentence is None
 
 
 def test_a_trigger_makes_a_suspect_of_anybody() -> None:
