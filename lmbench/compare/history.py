@@ -21,6 +21,7 @@ ALARM, WATCH, IMPROVEMENT = "alarm", "watch", "improvement"
 QUIET_MAGNITUDE, NOISY_MAGNITUDE = 0.01, 0.02
 NOISY_HALF_WIDTH = 0.02
 """Hosts whose nights are typically less sure than this alarm from NOISY_MAGNITUDE on only."""
+RECENT = 3
 RECURRENCE = 2
 """Nights that must agree."""
 NORMAL_95, SURE = 1.645, 1.645
@@ -41,6 +42,7 @@ class Point:
     half_width: float | None
     outcome: str
     pinned: str
+    run: str = ""
     bridge_variance: float = 0.0
     """Squared standard error of the bridges between the first pin and this night's: nights of one pin share it."""
 
@@ -80,8 +82,20 @@ def series_of(history: History) -> dict[Key, tuple[Point, ...]]:
 
 
 def findings(history: History) -> list[Finding]:
-    """What changed and has not changed back: alarms first, then what is to be watched, then improvements."""
-    found = [finding for key, points in series_of(history).items() for finding in _of_series(key, points)]
+    """What changed and has not changed back: alarms first, then what is to be watched, then improvements.
+
+    A re-pin settles what began before it: whoever moves the pin has taken the new level as it is. A case that has not
+    been measured for RECENT nights is not spoken of.
+    """
+    recent = {night.run for night in history.nights[-RECENT:]}
+    current = history.pins[-1].commit if history.pins else None
+    found = [
+        finding
+        for key, points in series_of(history).items()
+        if points[-1].run in recent
+        for finding in _of_series(key, points)
+        if points[len(points) - finding.nights].pinned == current
+    ]
     order = (ALARM, WATCH, IMPROVEMENT)
     return sorted(found, key=lambda one: (order.index(one.kind), one.node_id, one.metric))
 
@@ -120,6 +134,7 @@ def _point(night: Night, cell: CellRatio, offset: Offset) -> Point:
         half_width=_half_width(cell),
         outcome=cell.outcome,
         pinned=night.pinned,
+        run=night.run,
         bridge_variance=offset[1],
     )
 

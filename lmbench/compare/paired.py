@@ -157,6 +157,8 @@ def _why(outcome: str, cell: Cell, bounds: _Bounds, evidence: Evidence, sign: fl
         )
     if outcome == IMPROVED:
         return f"{change}: surely better"
+    if outcome == REGRESSED and bounds.found.lower(bounds.alpha_regressed) > bounds.tolerance:
+        return f"{change}: surely worse than the tolerated {allowed}"
     if outcome == REGRESSED:
         return f"{change}: surely worse, and not surely within the tolerated {allowed}"
     more = "no number of pairs would tell" if evidence.pairs_needed is None else f"about {evidence.pairs_needed} pairs would tell"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
@@ -63,9 +64,10 @@ class SelfTest:
         return sum(sweep.wall_s for sweep in self.sweeps) / pairs if pairs else None
 
     def typical(self, pairs: int) -> float | None:
-        """The median case's resolution after `pairs` pairs."""
-        found = [value for one in self.resolutions if (value := one.visible[pairs]) is not None]
-        return median(found) if found else None
+        """The median case's resolution after `pairs` pairs; a case that sees nothing counts as the worst."""
+        found = [math.inf if (value := one.visible[pairs]) is None else value for one in self.resolutions]
+        middle = median(found) if found else math.inf
+        return middle if math.isfinite(middle) else None
 
 
 def selftest(

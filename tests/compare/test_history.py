@@ -69,8 +69,8 @@ def test_a_repin_joins_both_series_by_its_bridge() -> None:
     (points,) = series_of(moved).values()
     assert len(points) == 24
     assert [point.log_ratio for point in points[16:]] == pytest.approx([math.log(1.05 * value) for value in WOBBLE], abs=1e-9)
-    (found,) = findings(moved)
-    assert found.commit == "c8", "the step is still where it was"
+    assert [one.kind for one in findings(known)] == [ALARM]
+    assert findings(moved) == [], "whoever moves the pin has taken the level as it is"
     assert bridge(known, "unknown") is None and bridge(History(), "c1") is None
 
 

@@ -38,7 +38,7 @@ def edit(pytester: pytest.Pytester, old: str, new: str) -> None:
 
 def runs(pytester: pytest.Pytester, rejected: bool = False) -> list[Path]:
     pattern = "rejected/*/0*.json" if rejected else "*/0*.json"
-    (folder,) = (pytester.path / "baselines").iterdir()
+    (folder,) = (path for path in (pytester.path / "baselines").iterdir() if path.is_dir())
     return sorted(path for path in folder.glob(pattern) if rejected or "rejected" not in path.parts)
 
 
@@ -110,7 +110,7 @@ def test_a_heavier_subject_regresses_and_is_no_baseline_until_accepted(bench: Be
     assert (len(runs(pytester)), len(runs(pytester, rejected=True))) == (1, 1)
     again = bench("--benchmark-autosave", "--benchmark-compare", "--lmbench-slow")
     again.assert_outcomes(failed=2)
-    (storage,) = (pytester.path / "baselines").iterdir()
+    (storage,) = (path for path in (pytester.path / "baselines").iterdir() if path.is_dir())
     accept = [sys.executable, "-m", "lmbench", "baseline", "accept", "1", "--reason", "meant", "--storage", str(storage)]
     assert subprocess.run(accept, cwd=pytester.path, check=False).returncode == 0
     assert len(runs(pytester)) == 2

@@ -1,0 +1,61 @@
+"""`lmbench gate selftest` on a small test: what is injected is found, what is not injected is counted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from lmbench.cli.main import cli
+from lmbench.compare.verdicts import Verdict
+from lmbench.paired.canaries import KERNELS, write_canaries
+from lmbench.paired.selftest import Resolution, SelfTest, Sweep
+
+TEST = "def test_count(benchmark):\n    benchmark(sum, range(20000))\n"
+
+
+def test_twice_the_work_is_found_and_the_numbers_of_every_pair_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "test_a.py").write_text(TEST)
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli, ["gate", "selftest", "test_a.py::test_count", "--factor", "2.0", "--json"])
+    data = json.loads(result.output)
+    untouched, doubled = data["sweeps"]
+    assert result.exit_code == (1 if data["false_alarms"] else 0)
+    (found,) = doubled["verdicts"]
+    assert found["outcome"] == "regressed" and 1.5 < found["ratio"] < 2.7
+    assert found["evidence"]["pairs"] == len(found["evidence"]["log_ratios"]) >= 8
+    assert 0.5 < untouched["verdicts"][0]["ratio"] < 1.5
+    assert set(data["resolutions"][0]["visible"]) == {"8", "16", "32"}
+    assert data["pair_s"] > 0
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("nowhere.suite.yaml", "which is no file below"),
+        ("a.suite.yaml::wrong[m-fake-none]", "`lmbench suites show a.suite.yaml` lists them"),
+    ],
+)
+def test_what_is_not_there_is_a_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argument: str, message: str) -> None:
+    suite = "models: {m: {model: fake}}\nmatrix: {model: m, backend: fake}\ncases: {one: {workload: latency}}\n"
+    (tmp_path / "a.suite.yaml").write_text(suite)
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli, ["gate", "selftest", argument])
+    assert result.exit_code == 2 and message in result.output
+
+
+def test_canaries_do_counted_work(tmp_path: Path) -> None:
+    assert len(write_canaries(tmp_path, sizes=3)) == 3 * len(KERNELS)
+    assert all(work(count) is not None for work, count in KERNELS.values())
+
+
+def test_a_case_that_sees_nothing_counts_as_the_worst() -> None:
+    sees = [Resolution(node_id=name, metric="m", visible={8: value}) for name, value in (("a", 0.02), ("b", None), ("c", 0.05))]
+    alarm = Verdict(node_id="a", metric="m", outcome="regressed", why="")
+    sweep = Sweep(factor=1.0, verdicts=(alarm,), pairs_run=8, wall_s=16.0)
+    found = SelfTest(sweeps=(sweep,), resolutions=tuple(sees), cells=3)
+    assert (found.typical(8), found.false_alarms, found.pair_s) == (0.05, 1, 2.0)
+    assert SelfTest(sweeps=(sweep,), resolutions=tuple(sees[1:2]), cells=3).typical(8) is None
