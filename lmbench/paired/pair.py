@@ -19,6 +19,7 @@ from lmbench.paired.protocol import (
     BYE,
     INJECT,
     LEFT,
+    PADDING,
     PASSED,
     READY,
     ROUND,
@@ -37,6 +38,7 @@ LEAVE_TIMEOUT_S = 60.0
 SHORT_VISIT_S, LONG_VISIT_S = 0.2, 1.0
 """The rounds of one side of one visit take about this long: short rounds are many, long ones few."""
 MOST_ROUNDS, MANY_ROUNDS, FEWEST_ROUNDS = 100, 20, 4
+MOST_PADDING = 4096
 FOREIGN = (
     "imported {count} of the head tree's files ({first}), so both sides ran the same code; "
     "install the base in an environment of its own and give it with --lmbench-gate-base-python"
@@ -138,7 +140,9 @@ class _Both:
     def _worker(self, name: str) -> Worker:
         place = self.sides.base if name == BASE else self.sides.head
         seed = str(int(self.rng.integers(1, 2**32 - 1)))
-        env = {**place.env, "PYTHONHASHSEED": seed, INJECT: self.sides.inject if name == HEAD else ""}
+        padding = "x" * int(self.rng.integers(0, MOST_PADDING))
+        inject = self.sides.inject if name == HEAD else "," * len(self.sides.inject)  # as long as the head's, and empty
+        env = {**place.env, "PYTHONHASHSEED": seed, PADDING: padding, INJECT: inject}
         files = [file for file in dict.fromkeys(job.file for job in self.jobs) if (place.root / file).exists()]
         arguments = [f"--rootdir={place.root}", *self.sides.arguments, *files]
         foreign = self.sides.foreign if name == BASE else None

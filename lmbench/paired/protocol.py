@@ -27,6 +27,9 @@ PROTOCOL = 1
 MODULE = "lmbench.plugin.worker"
 INJECT = "LMBENCH_INJECT"
 """Environment variable of the head worker alone: 'node id part:1.05,...' makes matching cases do 5 % more counted work."""
+PADDING = "LMBENCH_PADDING"
+"""Environment variable of random length: where stack and heap begin moves speeds by percents, and must not differ between
+the sides in the same way every time (Mytkowicz et al., Producing Wrong Data Without Doing Anything Obviously Wrong, 2009)."""
 HELLO, COLLECTED, READY, ROUND, LEFT, BYE, PROGRESS = "hello", "collected", "ready", "round", "left", "bye", "progress"
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import secrets
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
@@ -34,6 +35,8 @@ from lmbench.plan.case import Case
 from lmbench.plugin.collect import CASE, RUNNER
 
 CLOCKS = ("wall", "cpu")
+_PADDING = [bytearray(secrets.randbelow(1024)) for _ in range(secrets.randbelow(256))]
+"""Kept alive, so that what a tree allocates lies elsewhere in each process: see PADDING in lmbench/paired/protocol.py."""
 
 
 def main() -> int:
