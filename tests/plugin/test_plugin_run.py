@@ -72,7 +72,8 @@ def test_a_run_is_stored_compared_and_reported(bench: Bench, pytester: pytest.Py
     second.stdout.fnmatch_lines(["*speed*stub-fake-none*"])
     assert "incomparable" not in second.stdout.str()
     assert len(runs(pytester)) + len(runs(pytester, rejected=True)) == 2
-    assert {entry.name for entry in (pytester.path / "reports").iterdir()} == {"a.md", "a.html", "a.csv", "journal"}
+    written = {entry.name for entry in (pytester.path / "reports").iterdir()}
+    assert written == {"a.md", "a.html", "a.csv", "journal", "verdicts.json"}
 
 
 def test_pytest_benchmark_sees_exactly_the_recorded_samples(bench: Bench, pytester: pytest.Pytester) -> None:
