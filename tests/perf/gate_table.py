@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.perf.gate_nightly import nightly
+
 OUTCOMES = ("regressed", "inconclusive", "ok", "improved", "error")
 Session = Mapping[str, Any]
 
@@ -19,7 +21,7 @@ def table_of(sessions: Sequence[Session]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     rows += [_row(factor, [one for one, found in _verdicts(sessions) if found == factor]) for factor in (1.0, 1.02, 1.05, 1.10)]
-    rows += ["", *_threshold(sessions), *_conditions(sessions)]
+    rows += ["", *_threshold(sessions), nightly(sessions), *_conditions(sessions)]
     return "\n".join(rows)
 
 
