@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import pairwise
 
-PENDING, COMPLETED, FAILED, REJECTED = "pending", "completed", "failed", "rejected"
+PENDING = "pending"
+COMPLETED, FAILED, REJECTED, TIMED_OUT, CANCELLED = "completed", "failed", "rejected", "timed_out", "cancelled"
+ENDS = (COMPLETED, FAILED, REJECTED, TIMED_OUT, CANCELLED)
+"""How a request can end. failed: an error of the service; rejected: its queue was full; timed_out: the client gave up after
+the request's time-out; cancelled: the client ended it because the run was over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +35,17 @@ class RequestLog:
     request: Request
     status: str = PENDING
     started_s: float | None = None
+    """Start of service; of an endpoint, whose queue cannot be seen, the moment the request was written."""
+    first_byte_s: float | None = None
+    """First byte of an endpoint's answer."""
     first_token_s: float | None = None
+    token_times_s: tuple[float, ...] = ()
+    """When each token was there; several tokens of one network packet share a moment. Empty when not streamed."""
     finished_s: float | None = None
     tokens: int = 0
+    prompt_tokens: int | None = None
+    loop_lag_s: float | None = None
+    """The longest time by which the client's own event loop was late while the request was open."""
     error: str = ""
 
     @property
@@ -43,12 +56,12 @@ class RequestLog:
     @property
     def latency_s(self) -> float | None:
         """Last token minus *scheduled* send time: what a user who came at that moment waited."""
-        return self.finished_s - self.request.scheduled_s if self._done() and self.finished_s is not None else None
+        return self.finished_s - self.request.scheduled_s if self.completed and self.finished_s is not None else None
 
     @property
     def service_s(self) -> float | None:
         """Last token minus start of service: what a benchmark that ignores queueing would report."""
-        if not self._done() or self.finished_s is None or self.started_s is None:
+        if not self.completed or self.finished_s is None or self.started_s is None:
             return None
         return self.finished_s - self.started_s
 
@@ -59,30 +72,47 @@ class RequestLog:
 
     @property
     def tpot_s(self) -> float | None:
-        """(last token - first token) / (tokens - 1); None for fewer than two tokens."""
-        if not self._done() or self.tokens < 2 or self.finished_s is None or self.first_token_s is None:
+        """(last token - first token) / (tokens - 1); None for fewer than two tokens, and where their times are not known:
+        not streamed, or all of them in one packet, as a proxy that buffers makes it."""
+        last = self.token_times_s[-1] if self.token_times_s else self.finished_s
+        if not self.completed or self.tokens < 2 or last is None or self.first_token_s is None:
             return None
-        return (self.finished_s - self.first_token_s) / (self.tokens - 1)
+        if self.token_times_s and last == self.first_token_s:
+            return None
+        return (last - self.first_token_s) / (self.tokens - 1)
 
-    def _done(self) -> bool:
+    @property
+    def gaps_s(self) -> tuple[float, ...]:
+        """The times between neighbouring tokens."""
+        return tuple(after - before for before, after in pairwise(self.token_times_s))
+
+    @property
+    def completed(self) -> bool:
         return self.status == COMPLETED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accounts:
-    """Where every request went; sent = completed + failed + rejected, or the run has lost one."""
+    """Where every request went: the ends add up to `sent`, or the run has lost one."""
 
     sent: int
-    completed: int
-    failed: int
-    rejected: int
+    completed: int = 0
+    failed: int = 0
+    rejected: int = 0
+    timed_out: int = 0
+    cancelled: int = 0
 
     def __post_init__(self) -> None:
-        if self.sent != self.completed + self.failed + self.rejected:
-            raise ValueError(f"found {self}; expected sent = completed + failed + rejected; a request was lost or is pending")
+        if self.sent != sum(getattr(self, end) for end in ENDS):
+            ends = " + ".join(field.name for field in fields(self) if field.name != "sent")
+            raise ValueError(f"found {self}; expected sent = {ends}; a request was lost or is pending")
+
+    @property
+    def bad(self) -> int:
+        """Requests that ended in any way but completed."""
+        return self.sent - self.completed
 
 
 def accounts(logs: Sequence[RequestLog]) -> Accounts:
     """Count the outcomes of finished requests; raises ValueError while one is pending."""
-    count = {status: sum(log.status == status for log in logs) for status in (COMPLETED, FAILED, REJECTED)}
-    return Accounts(sent=len(logs), completed=count[COMPLETED], failed=count[FAILED], rejected=count[REJECTED])
+    return Accounts(sent=len(logs), **{end: sum(log.status == end for log in logs) for end in ENDS})

@@ -1,18 +1,94 @@
-"""How the offered rate changes: a ramp of geometric steps until the SLO breaks, then a recovery step."""
+"""How the offered rate changes: a shape hands out steps one by one, knowing how those before it went; pure."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
-RAMP, RECOVERY = "ramp", "recovery"
+from lmbench.load.slo import Verdict
+
+RAMP, HOLD, SPIKE, PROBE, RECOVERY = "ramp", "hold", "spike", "probe", "recovery"
+"""Kinds of steps. ramp: one of rising rates; hold: a given rate; spike: far above the rate around it; probe: one try of a
+search; recovery: back at a low rate, to see the service come back."""
+HELD, BROKE, UNRESOLVED, ABORTED = "held", "broke", "unresolved", "aborted"
+INTERRUPTED = "interrupted"
+"""Ended by Ctrl-C: neither held nor broken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A stretch of offered load, starting at `start_s` on the run's clock. Rates in requests/s.
+
+    The rate goes in a straight line from `rate` to `end_rate` where that is set. With `streams` the load is a closed loop
+    instead: that many users who each send their next request `think_s` (mean) after the last answer; `rate` is then 0.
+    """
+
+    index: int
+    kind: str
+    rate: float
+    start_s: float
+    duration_s: float
+    end_rate: float | None = None
+    streams: int | None = None
+    think_s: float = 0.0
+
+    @property
+    def end_s(self) -> float:
+        return self.start_s + self.duration_s
+
+    @property
+    def mean_rate(self) -> float:
+        return self.rate if self.end_rate is None else (self.rate + self.end_rate) / 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """A step that is over, what the SLO says of it, and why it was ended early if it was."""
+
+    step: Step
+    verdict: Verdict
+    cut: str = ""
+
+    @property
+    def state(self) -> str:
+        """held or broke when the interval of the attainment excludes the target's other side, else unresolved.
+
+        A step that was ended early because the service fell behind is aborted; that counts as broken.
+        """
+        if self.cut:
+            return INTERRUPTED if self.cut == INTERRUPTED else ABORTED
+        if self.verdict.resolved:
+            return HELD if self.verdict.met else BROKE
+        return UNRESOLVED
+
+    @property
+    def met(self) -> bool:
+        """The point estimate: whether the SLO was met, however sure that is."""
+        return self.verdict.met and not self.cut
+
+
+class Shape(Protocol):
+    """Hands out the steps of a run."""
+
+    @property
+    def continuous(self) -> bool:
+        """Whether its steps are known ahead and follow each other at once, whatever became of the requests before."""
+
+    @property
+    def keeps_backlog(self) -> bool:
+        """Whether a step that broke may leave its requests to the next one, which is there to see them cleared."""
+
+    def next_step(self, past: Sequence[Passed], start_s: float) -> Step | None:
+        """The step after `past` (all steps so far, in order), starting at `start_s`; None when the run is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ramp:
-    """What a ramp is made of. Rates in requests/s, lengths in seconds.
+    """Geometric steps until the SLO breaks, then a recovery step at the first rate. Rates in requests/s, lengths in seconds.
 
-    A step lasts `step_s`, or longer where fewer than `min_requests` arrivals would be expected:
-    a share of two requests says nothing about an SLO. The same holds for the recovery step.
+    A step lasts `step_s`, or longer where fewer than `min_requests` arrivals would be expected: a share of two requests says
+    nothing about an SLO. The same holds for the recovery step. A ramp that never broke has nothing to recover from.
     """
 
     start_rate: float
@@ -21,45 +97,27 @@ class Ramp:
     step_s: float
     recovery_s: float
     min_requests: int = 10
+    continuous: ClassVar[bool] = False
+    keeps_backlog: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not (self.start_rate > 0 and self.growth > 1 and self.max_steps >= 1 and self.step_s > 0):
             raise ValueError(f"found {self}; expected start_rate > 0, growth > 1, max_steps >= 1 and step_s > 0")
 
+    def next_step(self, past: Sequence[Passed], start_s: float) -> Step | None:
+        """One step higher while the SLO is met, up to `max_steps`; once it breaks, recovery, then None."""
+        if not past:
+            return self._step(0, RAMP, start_s)
+        last = past[-1]
+        if last.step.kind == RECOVERY:
+            return None
+        if not last.met:
+            return self._step(last.step.index + 1, RECOVERY, start_s) if self.recovery_s > 0 else None
+        if last.step.index + 1 >= self.max_steps:
+            return None
+        return self._step(last.step.index + 1, RAMP, start_s)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """A stretch of constant offered rate, starting at `start_s` on the run's clock."""
-
-    index: int
-    kind: str
-    rate: float
-    start_s: float
-    duration_s: float
-
-    @property
-    def end_s(self) -> float:
-        return self.start_s + self.duration_s
-
-
-def next_step(ramp: Ramp, last: Step | None, *, met: bool, start_s: float) -> Step | None:
-    """The step after `last`, whose SLO was met or not; None when the run is over.
-
-    The ramp climbs while the SLO is met and ends after `max_steps`. Once it breaks, one recovery step at the
-    first rate follows; a ramp that never broke has nothing to recover from.
-    """
-    if last is None:
-        return _step(ramp, 0, RAMP, start_s)
-    if last.kind == RECOVERY:
-        return None
-    if not met:
-        return _step(ramp, last.index + 1, RECOVERY, start_s) if ramp.recovery_s > 0 else None
-    if last.index + 1 >= ramp.max_steps:
-        return None
-    return _step(ramp, last.index + 1, RAMP, start_s)
-
-
-def _step(ramp: Ramp, index: int, kind: str, start_s: float) -> Step:
-    rate = ramp.start_rate * (ramp.growth**index if kind == RAMP else 1.0)
-    wanted = ramp.step_s if kind == RAMP else ramp.recovery_s
-    return Step(index=index, kind=kind, rate=rate, start_s=start_s, duration_s=max(wanted, ramp.min_requests / rate))
+    def _step(self, index: int, kind: str, start_s: float) -> Step:
+        rate = self.start_rate * (self.growth**index if kind == RAMP else 1.0)
+        wanted = self.step_s if kind == RAMP else self.recovery_s
+        return Step(index=index, kind=kind, rate=rate, start_s=start_s, duration_s=max(wanted, self.min_requests / rate))

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lmbench.load.attainment import attainment_interval
 from lmbench.load.requests import COMPLETED, PENDING, RequestLog
 from lmbench.suite.params import Slo
 
-Z_95 = 1.959963984540054
 MIN_RECOVERED = 3
 """Fewer good requests than this do not show that a service has recovered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What an SLO says about some requests; `attainment` and the 95 % Wilson interval are None for no requests."""
+    """What an SLO says about some requests; `attainment` and its 95 % interval are None for no requests."""
 
     requests: int
     good: int
@@ -24,6 +23,13 @@ class Verdict:
     low: float | None
     high: float | None
     met: bool
+    target: float = 0.0
+    """The share asked for."""
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the interval lies on one side of the target, so that more requests would hardly change `met`."""
+        return self.low is not None and self.high is not None and (self.low >= self.target or self.high < self.target)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,35 +45,25 @@ class Sustainable:
 def good(log: RequestLog, slo: Slo) -> bool:
     """True when the request completed and met every objective that is set; failed and rejected ones never do.
 
-    `tpot_s` does not bind a request of one token, which has no time between tokens.
+    `tpot_s` does not bind a request of one token, which has no time between tokens. What was not measured was not met.
     """
     if log.status != COMPLETED:
         return False
-    pairs = ((log.ttft_s, slo.ttft_s), (log.latency_s, slo.latency_s), (log.tpot_s, slo.tpot_s))
-    return all(limit is None or value is None or value <= limit for value, limit in pairs)
+    tpot = slo.tpot_s if log.tokens > 1 else None
+    pairs = ((log.ttft_s, slo.ttft_s), (log.latency_s, slo.latency_s), (log.tpot_s, tpot))
+    return all(limit is None or (value is not None and value <= limit) for value, limit in pairs)
 
 
 def judge(logs: Sequence[RequestLog], slo: Slo) -> Verdict:
     """Attainment over all of `logs`, failures included, against the target share. No requests: nothing was broken."""
-    count = sum(good(log, slo) for log in logs)
+    flags = [good(log, slo) for log in logs]
+    count = sum(flags)
     if not logs:
-        return Verdict(requests=0, good=0, attainment=None, low=None, high=None, met=True)
+        return Verdict(requests=0, good=0, attainment=None, low=None, high=None, met=True, target=slo.attainment)
     share = count / len(logs)
-    low, high = wilson(count, len(logs))
-    return Verdict(requests=len(logs), good=count, attainment=share, low=low, high=high, met=share >= slo.attainment)
-
-
-def wilson(successes: int, trials: int, z: float = Z_95) -> tuple[float, float]:
-    """Wilson's score interval of a share (E. B. Wilson, JASA 22, 1927): sane for small counts and shares near 1."""
-    if trials < 1 or not 0 <= successes <= trials:
-        raise ValueError(f"found {successes} successes of {trials} trials; expected 0 <= successes <= trials, trials >= 1")
-    share = successes / trials
-    weight = z * z / trials
-    centre = (share + weight / 2) / (1 + weight)
-    half = z / (1 + weight) * math.sqrt(share * (1 - share) / trials + weight / (4 * trials))
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == trials else min(1.0, centre + half)
-    return low, high
+    low, high = attainment_interval(flags)
+    met = share >= slo.attainment
+    return Verdict(requests=len(logs), good=count, attainment=share, low=low, high=high, met=met, target=slo.attainment)
 
 
 def hopeless(log: RequestLog, slo: Slo, now: float) -> bool:

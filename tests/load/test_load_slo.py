@@ -15,7 +15,6 @@ from lmbench.load.slo import (
     max_sustainable,
     recovery_s,
     still_reachable,
-    wilson,
 )
 from lmbench.suite.params import Slo
 
@@ -113,30 +112,6 @@ def test_no_requests_break_nothing() -> None:
     assert verdict.attainment is None
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.integers(1, 2000), st.data())
-def test_wilson_interval_holds_the_share_and_stays_in_range(trials: int, data: st.DataObject) -> None:
-    successes = data.draw(st.integers(0, trials))
-    low, high = wilson(successes, trials)
-    assert 0 <= low <= successes / trials <= high <= 1
-    mirrored = wilson(trials - successes, trials)
-    assert mirrored == pytest.approx((1 - high, 1 - low), abs=1e-12)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.integers(1, 200), st.integers(2, 20))
-def test_wilson_interval_narrows_with_more_trials(trials: int, factor: int) -> None:
-    few, many = wilson(trials, 2 * trials), wilson(trials * factor, 2 * trials * factor)
-    assert many[1] - many[0] < few[1] - few[0]
-
-
-def test_wilson_matches_a_published_example() -> None:
-    # 10 of 10 successes: z^2 / (n + z^2) below, e.g. Brown, Cai & DasGupta (2001).
-    assert wilson(10, 10)[0] == pytest.approx(10 / (10 + 1.959963984540054**2))
-    with pytest.raises(ValueError, match="expected 0 <= successes"):
-        wilson(3, 2)
-
-
 def test_a_pending_request_is_hopeless_once_its_bound_has_passed() -> None:
     slo = Slo(latency_s=1.0)
     waiting = log(5.0, status=PENDING)
@@ -187,3 +162,17 @@ def test_two_good_requests_do_not_show_a_recovery() -> None:
     slo = Slo(latency_s=0.5)
     value, _ = recovery_s([log(10.0, queue=5.0), log(11.0), log(12.0)], slo, 10.0)
     assert value is None
+
+
+def test_an_objective_that_was_not_measured_was_not_met() -> None:
+    whole = RequestLog(request=log().request, status=COMPLETED, started_s=0.0, finished_s=0.2, tokens=8)
+    assert good(whole, Slo(latency_s=1.0))
+    assert not good(whole, Slo(ttft_s=1.0)) and not good(whole, Slo(tpot_s=1.0)), "not streamed: its tokens' times are not known"
+    packet = RequestLog(
+        request=log().request, status=COMPLETED, first_token_s=9.0, token_times_s=(9.0,) * 8, finished_s=9.0, tokens=8
+    )
+    assert packet.tpot_s is None and not good(packet, Slo(tpot_s=0.1)), "one packet at the end shows no time between tokens"
+    single = RequestLog(
+        request=log().request, status=COMPLETED, first_token_s=0.1, token_times_s=(0.1,), finished_s=0.1, tokens=1
+    )
+    assert good(single, Slo(tpot_s=0.1)), "one token has no time per token to keep"
