@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 LOWER, HIGHER = "lower", "higher"
 PERCENTILES = (50, 90, 95, 99)
+TAIL = 99.9
+"""The percentile that only load runs have requests enough for."""
 MIB = float(1 << 20)
 
 
@@ -57,6 +59,12 @@ def _distribution(name: str, about: str) -> dict[str, MetricSpec]:
     return table | {f"{name}_p{q}_s": _time(f"{q}th percentile of {about}") for q in PERCENTILES}
 
 
+def _tails() -> dict[str, MetricSpec]:
+    names = {"ttft": "the time to first token", "tpot": "the time per output token", "itl": "the gap between tokens"}
+    names |= {"latency": "the time from the scheduled send to the last token", "service": "the time of service"}
+    return {f"{name}_p999_s": _time(f"99.9th percentile of {about} under load") for name, about in names.items()}
+
+
 METRICS: Mapping[str, MetricSpec] = {
     # time
     **_distribution("step", "the time of one optimizer step"),
@@ -67,6 +75,7 @@ METRICS: Mapping[str, MetricSpec] = {
     **_distribution("service", "the time from start of service to the last token (queueing excluded)"),
     **_distribution("prefill", "the forward pass over the prompt"),
     **_distribution("decode", "one decode step"),
+    **_tails(),
     "round_p50_s": _time("median time per iteration of a plain pytest-benchmark test"),
     "round_cpu_p50_s": _time("median CPU time of the calling thread per iteration of a plain pytest-benchmark test"),
     "first_call_s": _time("the first call, compilation and lazy initialisation included"),
@@ -81,6 +90,8 @@ METRICS: Mapping[str, MetricSpec] = {
     "requests_per_s": _rate("requests/s", "completed requests per second"),
     "goodput_requests_per_s": _rate("requests/s", "requests that meet every SLO, per second, at the highest sustained step"),
     "max_sustainable_rate": _rate("requests/s", "highest offered rate whose SLO attainment reached the target"),
+    "knee_rate": _rate("requests/s", "highest offered rate before latency turns upwards"),
+    "availability": _rate("1", "share of all requests that were answered completely"),
     "mfu": _rate("1", "model FLOPs per second over this machine's measured matmul peak at the same precision"),
     "mbu": _rate("1", "bytes that decoding must read per second over this machine's measured memory bandwidth"),
     "slo_attainment": _rate("1", "share of all requests that met every SLO"),
@@ -113,9 +124,16 @@ METRICS: Mapping[str, MetricSpec] = {
     # stress accounts
     "offered_rate": _info("requests/s", "arrivals per second scheduled in the highest step"),
     "achieved_rate": _info("requests/s", "completions per second in the highest step"),
-    "errors": MetricSpec(unit="count", better=LOWER, kind="info", about="requests that failed"),
+    "errors": MetricSpec(
+        unit="count", better=LOWER, kind="info", about="requests that did not complete, cancelled ones left out"
+    ),
+    "leak_bytes_per_request": MetricSpec(
+        unit="bytes", better=LOWER, kind="info", about="growth of the service's resident memory per request in a soak"
+    ),
+    "latency_drift_per_h": MetricSpec(unit="1", better=LOWER, kind="info", about="relative change of latency per hour of a soak"),
     "queue_depth_max": _info("count", "most requests waiting at once"),
     "sender_lag_p99_s": _info("s", "99th percentile of sent minus scheduled: the client's own lateness"),
+    "loop_lag_p99_s": _info("s", "99th percentile of how late an endpoint's client was to look at its connections"),
     # resources
     "cpu_utilization": _info("1", "CPU time of the process tree over wall time and available CPUs"),
     "energy_j": MetricSpec(unit="J", better=LOWER, kind="info", about="energy of package and devices while measuring"),

@@ -21,10 +21,10 @@ class Need:
 class Entry:
     """One member of an axis.
 
-    `target` is 'module:attribute'. `takes` lists the model forms a backend (or compression) can load, `form` is
+    `target` is 'module:attribute'. `takes` lists the model forms a backend, compression or workload can work with, `form` is
     the form a model comes in. `refuses` maps a compression to the reason a backend cannot run it here, `trainer`
     is the target that trains, where the backend can. `source` makes the rounds of a workload that can be measured
-    round by round beside another process.
+    round by round beside another process, `check` finds faults in its parameters that their types do not show.
     """
 
     target: str
@@ -36,6 +36,7 @@ class Entry:
     refuses: Mapping[str, str] = field(default_factory=dict)
     trainer: str | None = None
     source: str | None = None
+    check: str | None = None
 
 
 TORCH = Need(module="torch", extra="torch")
@@ -45,6 +46,10 @@ ONNX = Need(module="onnx", extra="onnx")
 ONNXSCRIPT = Need(module="onnxscript", extra="onnx")
 ORT = Need(module="onnxruntime", extra="onnx")
 TRANSFORMERS = Need(module="transformers", extra="pretrained")
+HTTPTOOLS = Need(module="httptools", extra="load")
+LOADGEN = Need(module="mlperf_loadgen", extra="mlperf")
+ENDPOINT = "endpoint"
+"""The form of a model that a server runs: only its answers are seen, so only load can be put on it."""
 
 MODELS: Mapping[str, Entry] = {
     "char-gru": Entry(target="lmbench.models.recurrent:build_gru", about="GRU over characters", needs=(TORCH,)),
@@ -67,11 +72,16 @@ MODELS: Mapping[str, Entry] = {
     "imported": Entry(
         target="lmbench.models.imported:build", about="your own model by import path (module:attribute)", needs=(TORCH,)
     ),
+    "endpoint": Entry(
+        target="lmbench.models.endpoint:build",
+        about="whatever an OpenAI-compatible server runs, your own or started here",
+        form=ENDPOINT,
+    ),
     "fake": Entry(target="lmbench.models.fake:build", about="a deterministic stand-in for tests", form="fake", reference="fake"),
 }
 
 COMPRESSIONS: Mapping[str, Entry] = {
-    "none": Entry(target="lmbench.compress.none:build", about="fp32 as built", takes=("module", "onnx", "fake")),
+    "none": Entry(target="lmbench.compress.none:build", about="as built, in fp32", takes=("module", "onnx", "fake", ENDPOINT)),
     "bf16": Entry(target="lmbench.compress.precision:build_bf16", about="weights and arithmetic in bfloat16", takes=("module",)),
     "int8-dynamic": Entry(
         target="lmbench.compress.quantize:build_int8_dynamic",
@@ -107,6 +117,12 @@ BACKENDS: Mapping[str, Entry] = {
         takes=("module", "onnx"),
         refuses={"bf16": "ONNX Runtime's CPU provider has no bfloat16 kernels for Add and MatMul; use torch for bf16"},
     ),
+    "http": Entry(
+        target="lmbench.load.http.clients:HttpTarget",
+        about="an HTTP client of an endpoint",
+        needs=(HTTPTOOLS,),
+        takes=(ENDPOINT,),
+    ),
     "fake": Entry(target="lmbench.backends.fake:load", about="a deterministic stand-in for tests", takes=("fake",)),
 }
 
@@ -127,7 +143,17 @@ WORKLOADS: Mapping[str, Entry] = {
         about="batch size swept until throughput stops rising",
     ),
     "memory": Entry(target="lmbench.workloads.memory:run", about="every term of memory, measured beside its estimate"),
-    "stress": Entry(target="lmbench.workloads.stress:run", about="open-loop arrivals, the rate ramped until an SLO breaks"),
+    "stress": Entry(
+        target="lmbench.workloads.stress:run",
+        about="requests at scheduled moments, the rate ramped, searched or shaped, until an SLO breaks",
+        takes=("module", "onnx", "fake", ENDPOINT),
+        check="lmbench.load.declared:faults",
+    ),
+    "mlperf": Entry(
+        target="lmbench.workloads.mlperf:run",
+        about="the subject driven and judged by MLCommons' LoadGen",
+        needs=(LOADGEN,),
+    ),
 }
 
 

@@ -11,6 +11,7 @@ from lmbench.base.errors import LmbenchError
 from lmbench.cli.data import cache, fetch
 from lmbench.cli.gate import gate
 from lmbench.cli.history import history
+from lmbench.cli.load import load
 from lmbench.cli.machine import ceilings, doctor
 from lmbench.cli.reference import metrics
 from lmbench.cli.results import baseline, report
@@ -33,11 +34,12 @@ def cli() -> None:
     After a run:            lmbench report            rebuild reports from stored runs
                             lmbench baseline list     what the next run is compared with
     Every night:            lmbench history check     what got slower, and since when?
+    On a server:            lmbench load --url URL    what it sustains, what breaks first, does it recover?
     Before a gate:          lmbench gate selftest     what slowdowns can this machine see today?
     """
 
 
-for command in (suites, metrics, fetch, cache, doctor, ceilings, report, baseline, gate, history):
+for command in (suites, metrics, fetch, cache, doctor, ceilings, report, baseline, gate, history, load):
     cli.add_command(command)
 
 

@@ -14,6 +14,7 @@ PAIRED: Mapping[str, tuple[str, ...]] = {
     "throughput": ("output_tokens_per_s", "total_tokens_per_s"),
     "memory": ("peak_rss_bytes", "weights_rss_bytes", "activations_bytes", "device_peak_bytes"),
     "stress": TRIPWIRED["stress"],
+    "mlperf": TRIPWIRED["mlperf"],
 }
 """Workload -> the metrics that decide it. Others that the pairs measure are shown with their intervals and never fail:
 prefill and decode nearly repeat ttft and tpot, and each further test costs the others resolution. A suite's gate that

@@ -18,6 +18,7 @@ TRIPWIRED: Mapping[str, tuple[str, ...]] = {
     "throughput": ("output_tokens_per_s", "total_tokens_per_s"),
     "memory": (),
     "stress": ("service_p50_s", "max_sustainable_rate"),
+    "mlperf": ("latency_p50_s", "requests_per_s"),
 }
 """Workload -> the times and rates that can fail a case from stored runs alone.
 

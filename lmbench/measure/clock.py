@@ -60,3 +60,8 @@ def process_cpu_s() -> float:
 def utc_now() -> str:
     """The wall-clock date in UTC, ISO 8601 with seconds; for labels only, never for durations."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def epoch_s() -> float:
+    """The wall clock in seconds since 1970, for files that other tools read; never for durations."""
+    return time.time()

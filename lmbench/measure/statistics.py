@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from lmbench.base.catalogue import PERCENTILES
+from lmbench.base.catalogue import PERCENTILES, TAIL
 from lmbench.measure.measurement import Metric, metric
 
 CONFIDENCE = 0.95
@@ -46,6 +46,12 @@ def distribution(name: str, samples_s: Sequence[float]) -> list[Metric]:
         value, reason = percentile(samples_s, q)
         found.append(metric(f"{name}_p{q}_s", value, n=count, reason=reason))
     return found
+
+
+def tail(name: str, samples_s: Sequence[float]) -> Metric:
+    """`<name>_p999_s`, which needs 2995 samples."""
+    value, reason = percentile(samples_s, TAIL)
+    return metric(f"{name}_p999_s", value, n=len(samples_s), reason=reason)
 
 
 def tpot_s(*, ttft_s: float, latency_s: float, tokens: int) -> float | None:

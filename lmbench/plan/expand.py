@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lmbench.base.errors import ConfigError, Problem
+from lmbench.base.registry import WORKLOADS, resolve
 from lmbench.plan.case import Case, Choice
 from lmbench.suite.document import Document, KeyPath, dotted
 from lmbench.suite.load import Suite
@@ -21,6 +23,8 @@ from lmbench.suite.spec import Cell, Marked, Matrix, Selector
 BUILT_IN_CORPORA = ("python-reference", "shakespeare")
 FETCHED = ("smollm2",)
 FILE_OPTIONS = ("path", "tokenizer")
+FILE_PARAMS = {"trace": "", "prompt_tokens": "empirical ", "output_tokens": "empirical "}
+"""Parameters of workloads that may name a file, and what stands before its path."""
 IMPORTED = "imported"
 
 Coordinates = tuple[str, str, str]
@@ -37,7 +41,7 @@ def expand(suite: Suite, root: Path) -> list[Case]:
     """Every cell of every case of `suite`; raises ConfigError for cases without cells and files that do not exist."""
     axes = _axes(suite, root)
     cases: list[Case] = []
-    problems = list(_absent(suite, axes, root))
+    problems = [*_absent(suite, axes, root), *_misdeclared(suite, root)]
     for name, spec in suite.spec.cases.items():
         cells = _cells(name, _merged(suite.spec.matrix, spec.matrix))
         if not cells:
@@ -54,6 +58,7 @@ def files_of(case: Case) -> list[str]:
     named = [] if source in BUILT_IN_CORPORA else [source]
     if case.model.kind != IMPORTED:
         named += [str(value) for key in FILE_OPTIONS if _is_file(key, value := case.model.options.get(key))]
+    named += _named_by(case.params).values()
     return [path for path in named if path]
 
 
@@ -96,12 +101,14 @@ def _case(suite: Suite, root: Path, axes: _Axes, name: str, cell: Coordinates, t
     spec = suite.spec.cases[name]
     workload = spec.workload
     schema = WORKLOAD_PARAMS[workload]
-    params = schema.model_validate(spec.model_dump(include=set(schema.model_fields)))
+    params = schema.model_validate(spec.model_dump(include=set(schema.model_fields))).model_dump()
+    for key, path in _named_by(params).items():
+        params[key] = FILE_PARAMS[key] + _from_root(suite.folder_of(("cases", name, key), root) / path, root)
     return Case(
         suite=suite.shown_as,
         name=name,
         workload=workload,
-        params=params.model_dump(),
+        params=params,
         model=axes.models[cell[0]],
         backend=axes.backends[cell[1]],
         compression=axes.compressions[cell[2]],
@@ -166,6 +173,45 @@ def _absent(suite: Suite, axes: _Axes, root: Path) -> Iterator[Problem]:
             if model.kind != IMPORTED and _is_file(key, value) and not (root / str(value)).exists():
                 written = key if ("models", name, key) in suite.places else "model"
                 yield _no_file(suite, ("models", name, written), str(value), "an existing file or folder")
+
+
+def _misdeclared(suite: Suite, root: Path) -> Iterator[Problem]:
+    """What a workload's own check finds in the parameters of its cases, and files they name that are not there."""
+    for name, spec in suite.spec.cases.items():
+        check = WORKLOADS[spec.workload].check
+        params, absent = spec.model_dump(), set()
+        for key, path in _named_by(params).items():
+            file = suite.folder_of(("cases", name, key), root) / path
+            params[key] = f"{FILE_PARAMS[key]}{file}"
+            if not file.is_file():
+                absent.add(key)
+                yield _no_file(suite, ("cases", name, key), path, "an existing file")
+        for key, fault in resolve(check)(params) if check else ():
+            if key in absent:  # said already
+                continue
+            place = Document(places=dict(suite.places)).place(("cases", name, key), suite.shown_as)
+            where = ", ".join(filter(None, [dotted(("cases", name, key)), fault.key]))
+            inside = {} if fault.line is not None else {"file": place.file, "line": place.line}
+            yield dataclasses.replace(fault, key=where, **inside)
+
+
+def _named_by(params: Mapping[str, Any]) -> dict[str, str]:
+    """The paths of files that a workload's parameters name."""
+    found = {key: str(params[key]) for key in FILE_PARAMS if isinstance(params.get(key), str)}
+    return {
+        key: path
+        for key, text in found.items()
+        if text.startswith(FILE_PARAMS[key]) and (path := text.removeprefix(FILE_PARAMS[key]).strip())
+    }
+
+
+def require_valid(case: Case) -> None:
+    """Raise ConfigError when the parameters of a case that no suite declares cannot be read."""
+    check = WORKLOADS[case.workload].check
+    faults = resolve(check)(case.params) if check else ()
+    found = [dataclasses.replace(fault, file=case.suite, key=f"{key} {fault.key}") for key, fault in faults]
+    if found:
+        raise ConfigError(found)
 
 
 def _no_file(suite: Suite, key: KeyPath, value: str, expected: str) -> Problem:

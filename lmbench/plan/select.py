@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 
-from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS, Entry, Need
+from lmbench.base.registry import BACKENDS, COMPRESSIONS, ENDPOINT, MODELS, WORKLOADS, Entry, Need
 from lmbench.plan.case import Case
 
 
@@ -16,9 +16,10 @@ def obstacle(case: Case) -> str | None:
     compression = COMPRESSIONS[case.compression.kind]
     for found in (
         _form(case, model, backend),
+        _served(case, model),
         _level(case, model, backend, compression),
         _training(case, backend),
-        _missing([*model.needs, *backend.needs, *compression.needs]),
+        _missing([*model.needs, *backend.needs, *compression.needs, *WORKLOADS[case.workload].needs]),
     ):
         if found:
             return found
@@ -30,6 +31,13 @@ def _form(case: Case, model: Entry, backend: Entry) -> str | None:
         return None
     fit = [name for name, entry in BACKENDS.items() if model.form in entry.takes]
     return f"{case.backend.kind} cannot load a model of family {case.model.kind}; use {' or '.join(fit)}"
+
+
+def _served(case: Case, model: Entry) -> str | None:
+    if model.form != ENDPOINT or ENDPOINT in WORKLOADS[case.workload].takes:
+        return None
+    fit = [name for name, entry in WORKLOADS.items() if ENDPOINT in entry.takes]
+    return f"of an endpoint only the answers are seen, so {case.workload} cannot measure it; use {' or '.join(fit)}"
 
 
 def _level(case: Case, model: Entry, backend: Entry, compression: Entry) -> str | None:

@@ -127,6 +127,7 @@ class Run:
             machine_class=machine_class().slug,
             once=once,
             hz=self.config.getoption("lmbench_hz"),
+            artifacts=None if (folder := reports_folder(self.config)) is None else str(folder / "requests"),
         )
 
     def _open(self) -> None:

@@ -39,6 +39,8 @@ class Line:
     points: Sequence[tuple[float | None, float | None]]
     stairs: bool = False
     """Horizontal then vertical between points, without markers: for cumulative shares."""
+    dots: bool = True
+    """A marker at each point; without, for lines of many points."""
 
 
 def line_chart(title: str, lines: Sequence[Line], x: Axis, y: Axis, *, rule: tuple[str, float] | None = None) -> Markup:
@@ -143,7 +145,7 @@ def _curve(line: Line, points: Sequence[tuple[float, float]], index: int, across
         f"H{x}V{y}" if line.stairs else f"L{x} {y}" for x, y in placed[1:]
     )
     drawn = Markup('<path class="line c{}" stroke-dasharray="{}" d="{}"/>').format(index % COLOURS, _dash(index), path)
-    if line.stairs:
+    if line.stairs or not line.dots:
         return drawn
     dot = Markup('<circle class="fill c{}" cx="{}" cy="{}" r="3.5"><title>{}</title></circle>')
     return drawn + Markup("").join(dot.format(index % COLOURS, x, y, line.name) for x, y in placed)

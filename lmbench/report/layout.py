@@ -12,6 +12,7 @@ MAIN: Mapping[str, tuple[str, ...]] = {
     "throughput": ("output_tokens_per_s", "best_batch", "mfu", "mbu"),
     "memory": ("peak_rss_bytes", "weights_bytes", "state_bytes_per_token", "disk_bytes"),
     "stress": ("max_sustainable_rate", "goodput_requests_per_s", "service_p50_s", "latency_p95_s", "slo_attainment"),
+    "mlperf": ("latency_p50_s", "latency_p99_s", "requests_per_s", "output_tokens_per_s"),
 }
 """Workload -> the metrics a reader looks for first; all others follow in the catalogue's order."""
 

@@ -43,6 +43,7 @@ class CaseBuilder:
         return Text(
             train=np.asarray(encode(self.corpus.train_text), dtype=np.int64),
             valid=np.asarray(encode(self.corpus.valid_text), dtype=np.int64),
+            tokenizer=self.model.tokenizer,
         )
 
     def subject(self, *, check: bool = True) -> Subject:

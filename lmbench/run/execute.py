@@ -6,6 +6,7 @@ import os
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lmbench.base.errors import LmbenchError, Unavailable
@@ -37,6 +38,10 @@ class Setting:
     once: bool = False
     """One quick round as a correctness test; nothing is sampled."""
     hz: float = 20.0
+    artifacts: str | None = None
+    """Folder for files too large for a record (request logs); None: they are not written."""
+    partial: bool = False
+    """Ctrl-C ends a load run early and its record says so, instead of being passed on."""
 
 
 def execute(case: Case, setting: Setting, progress: Callable[[str], None]) -> Record:
@@ -75,6 +80,8 @@ def _measure(case: Case, setting: Setting, builder: CaseBuilder, progress: Calla
         progress=progress,
         ceilings=lambda: _ceilings(setting, progress),
         once=setting.once,
+        artifacts=None if setting.artifacts is None or setting.once else Path(setting.artifacts),
+        partial=setting.partial,
     )
     run = resolve(WORKLOADS[case.workload].target)
     if setting.once:

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lmbench.base.cache import build_once, entries, published
-from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS
+from lmbench.base.registry import BACKENDS, COMPRESSIONS, ENDPOINT, MODELS
 from lmbench.measure.machine import machine_class
 from lmbench.plan.case import Case
 from lmbench.run.execute import Setting
@@ -26,7 +26,7 @@ def ceilings_first(cases: Iterable[Case]) -> bool:
 
     A failure is no error here: MFU and MBU are then None, and say why.
     """
-    if not any(BACKENDS[case.backend.kind].needs for case in cases):
+    if not any(BACKENDS[case.backend.kind].needs for case in cases if MODELS[case.model.kind].form != ENDPOINT):
         return False
     machine = machine_class().digest
     if any(entry.kind == CEILINGS and entry.key.get("machine") == machine for entry in entries()):
@@ -48,7 +48,7 @@ def artifacts_first(case: Case, setting: Setting, progress: Callable[[str], None
     own code is kept, so there is nothing to prepare for it. A failure is left to the measured run to report.
     """
     needs = [*MODELS[case.model.kind].needs, *BACKENDS[case.backend.kind].needs, *COMPRESSIONS[case.compression.kind].needs]
-    if not BACKENDS[case.backend.kind].needs or case.model.kind == "imported":
+    if not BACKENDS[case.backend.kind].needs or case.model.kind == "imported" or MODELS[case.model.kind].form == ENDPOINT:
         return False
     axes = {axis: asdict(getattr(case, axis)) | {"name": ""} for axis in ("model", "backend", "compression")}
     versions = {module: _version(module) for module in ("pytest-lmbench", *(need.module for need in needs))}

@@ -42,6 +42,10 @@ def _describe(fault: Any, loc: Sequence[int | str], root: type[BaseModel]) -> tu
         return f"workload {workload!r}", "one of " + ", ".join(WORKLOAD_PARAMS), nearest(workload, WORKLOAD_PARAMS)
     if kind == "union_tag_not_found":
         return "no workload", "workload: one of " + ", ".join(WORKLOAD_PARAMS), ""
+    if kind == "value_error" and (own := str(fault["msg"]).removeprefix("Value error, ")).startswith("found "):
+        # A validator of our own: it says what it found, which may be less than the whole value (a secret must not be shown).
+        found, _, rest = own.removeprefix("found ").partition("; expected ")
+        return found, rest, ""
     expected = str(fault["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
     permitted = fault.get("ctx", {}).get("expected", "")
     hint = nearest(str(value), [word.strip(" '") for word in str(permitted).replace(" or ", ",").split(",")]) if permitted else ""

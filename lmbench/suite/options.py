@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from lmbench.suite.params import Count, Params
+from lmbench.suite.params import Count, Params, Seconds
 
 Size = Literal["nano", "tiny", "mini", "small", "base"]
 
@@ -67,6 +68,47 @@ class FakeOptions(Params):
     parameters: Count | None = Field(None, description="the number it claims to have")
 
 
+SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
+SECRET_OPTION = re.compile(r"--?[\w-]*(?:key|token|secret|password)", re.IGNORECASE)
+"""`--api-key` and `--hf-token`, but not `--max-tokens`."""
+
+
+class ServerOptions(Params):
+    """`server` of an endpoint: started for each case, in a process group of its own, and ended with everything it started."""
+
+    command: Annotated[list[str], Field(min_length=1)] = Field(description="program and arguments, no shell; {port}, {smollm2}")
+    ready: str = Field("/health", description="path that answers 200 once it serves, or tcp")
+    env: dict[str, str] = Field({}, description="environment variables beside those of this process")
+    cwd: str | None = Field(None, description="working folder; default: where pytest was started")
+    timeout_s: Seconds = Field(120.0, description="seconds until it must be ready")
+
+    @model_validator(mode="after")
+    def _without_secrets(self) -> ServerOptions:
+        """A suite is kept in every record: what is secret comes from the environment, which the server inherits."""
+        names = [name for name in self.env if SECRET_NAME.search(name)]
+        names += [name for name in (word.partition("=")[0] for word in self.command) if SECRET_OPTION.fullmatch(name)]
+        if names:
+            raise ValueError(
+                f"found {', '.join(names)}; expected no secrets here: set them in the environment, which the server inherits"
+            )
+        return self
+
+
+class EndpointOptions(Params):
+    """`endpoint`."""
+
+    url: str = Field(description="base URL without /v1, such as http://127.0.0.1:8000; {port} is the server's")
+    name: str = Field("default", description="model name in the requests; {smollm2}: the fetched one's folder")
+    api: Literal["completions", "chat"] = Field("completions", description="/v1/completions or /v1/chat/completions")
+    stream: bool = Field(True, description="ask for tokens as they come; without, there is no time to first token")
+    tokenizer: str = Field("bytes", description="its tokenizer: a tokenizer.json, smollm2, bytes, characters or bpe")
+    token_ids: bool = Field(False, description="send prompts as token ids, for exact lengths (completions only)")
+    api_key_env: str | None = Field(None, description="environment variable with the API key; the key is never kept")
+    verify_tls: bool = Field(True, description="check the server's certificate")
+    body: dict[str, Any] = Field({}, description="further fields of each request's body, such as ignore_eos")
+    server: ServerOptions | None = Field(None, description="a server to start; empty: it runs already")
+
+
 class BackendOptions(Params):
     """Options of every backend."""
 
@@ -102,6 +144,7 @@ MODEL_OPTIONS: dict[str, type[Params]] = {
     "decoder": DecoderOptions,
     "huggingface": HuggingFaceOptions,
     "onnx-file": OnnxFileOptions,
+    "endpoint": EndpointOptions,
     "fake": FakeOptions,
 }
 """'imported' is not here: its options are the keyword arguments of the user's own function."""
@@ -110,6 +153,7 @@ BACKEND_OPTIONS: dict[str, type[Params]] = {
     "torch": TorchOptions,
     "torch-compile": TorchOptions,
     "onnxruntime": BackendOptions,
+    "http": NoOptions,
     "fake": FakeBackendOptions,
 }
 

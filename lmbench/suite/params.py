@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+Lengths = Count | str
+"""A number of tokens, or a distribution in one line: see suite.grammar."""
+LoadShape = str
 
 
 class Params(BaseModel):
@@ -79,11 +84,19 @@ class Slo(Params):
 
 
 class StressParams(Params):
-    """`stress`: open-loop Poisson arrivals, the rate raised step by step until the SLO breaks."""
+    """`stress`: requests at scheduled moments, the load shaped as asked, until the SLO breaks or the shape is over."""
 
-    prompt_tokens: Count = Field(32, description="tokens of each prompt (every prompt is different)")
-    output_tokens: Count = Field(8, description="tokens generated per request")
-    workers: Count = Field(1, description="requests the subject serves at once")
+    prompt_tokens: Lengths = Field(32, description="tokens of each prompt: a number or a distribution")
+    output_tokens: Lengths = Field(8, description="tokens generated per request: a number or a distribution")
+    prompts: str = Field("unique", description="'unique', 'shared-prefix 512' (or 50%) or 'sessions 2..8 turns, 16 at once'")
+    arrivals: Literal["poisson", "constant", "gamma"] = Field("poisson", description="how requests are spaced")
+    burstiness: Annotated[float, Field(gt=0)] = Field(1.0, description="shape of gamma arrivals; 1 is Poisson, lower is burstier")
+    trace: str | None = Field(None, description="recorded traffic to replay instead (Mooncake JSONL, BurstGPT or Azure CSV)")
+    trace_speed: Annotated[float, Field(gt=0)] = Field(1.0, description="factor by which the trace is replayed faster")
+    trace_limit_s: Seconds | None = Field(None, description="replay only this many seconds of the trace")
+    shape: LoadShape | None = Field(
+        None, description="one line, such as 'search 1..' or 'spike 5..50 for 10s'; empty: the ramp below"
+    )
     start_rate: Annotated[float, Field(gt=0)] | None = Field(
         None, description="first rate in requests/s; empty: a quarter of the measured closed-loop rate"
     )
@@ -92,7 +105,49 @@ class StressParams(Params):
     step_s: Seconds = Field(4.0, description="length of a step in seconds")
     recovery_s: Seconds = Field(4.0, description="seconds at the first rate after the ramp, to see it recover")
     slo: Slo | None = Field(None, description="empty: latency_s at 5 times the unloaded median, attainment 0.95")
+    workers: Count = Field(1, description="requests the subject in this process serves at once")
+    batch_size: Count = Field(1, description="requests a worker serves together (same lengths only)")
+    batch_wait_s: Annotated[float, Field(ge=0)] = Field(0.0, description="longest wait for a batch to fill")
     queue_limit: Count = Field(1000, description="requests waiting before new ones are rejected and counted as errors")
+    request_timeout_s: Seconds = Field(60.0, description="the client of an endpoint gives a request up after this long")
+    retries: Annotated[int, Field(ge=0)] = Field(0, description="attempts after a failed one (endpoints); they hide failures")
+    processes: Count | None = Field(None, description="client processes (endpoints); empty: as many as the rate needs")
+
+
+class MlperfParams(Params):
+    """`mlperf`: the subject driven by MLCommons' LoadGen, which also judges the run."""
+
+    scenario: Literal["SingleStream", "MultiStream", "Server", "Offline"] = Field(
+        "SingleStream", description="one query after the other, eight samples per query, Poisson arrivals, or all at once"
+    )
+    prompt_tokens: Count = Field(32, description="tokens of each prompt")
+    output_tokens: Count = Field(8, description="tokens generated per sample")
+    samples: Count = Field(64, description="different prompts LoadGen draws from")
+    batch: Count = Field(8, description="at most this many waiting samples are served together")
+    min_duration_s: Seconds = Field(10.0, description="LoadGen issues queries for at least this long (official runs: 600)")
+    min_queries: Count = Field(100, description="LoadGen issues at least this many queries")
+    target_qps: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Server: queries/s offered; Offline: samples/s expected; empty: from the measured closed loop"
+    )
+    target_latency_s: Seconds | None = Field(
+        None, description="Server: 99 % of the queries within this; empty: 5 times the unloaded median"
+    )
+    ttft_s: Seconds | None = Field(None, description="Server: 99 % of the first tokens within this, in place of target_latency_s")
+    tpot_s: Seconds | None = Field(None, description="Server: 99 % of the times per token within this, likewise")
+
+    @model_validator(mode="after")
+    def _only_where_it_counts(self) -> MlperfParams:
+        limits = {"target_latency_s": self.target_latency_s, "ttft_s": self.ttft_s, "tpot_s": self.tpot_s}
+        given = [name for name, value in limits.items() if value is not None]
+        if given and self.scenario != "Server":
+            raise ValueError(f"found {', '.join(given)}; expected none: LoadGen has latency limits only in the Server scenario")
+        if self.target_latency_s is not None and len(given) > 1:
+            raise ValueError(f"found {', '.join(given)}; expected either target_latency_s or limits on tokens: LoadGen knows one")
+        if self.target_qps is not None and self.scenario not in ("Server", "Offline"):
+            raise ValueError("found target_qps; expected none: only the Server and Offline scenarios have a rate")
+        if self.output_tokens < 2 and len(given) > (self.target_latency_s is not None):
+            raise ValueError("found ttft_s or tpot_s and one output token; expected at least two output_tokens")
+        return self
 
 
 WORKLOAD_PARAMS: dict[str, type[Params]] = {
@@ -101,4 +156,5 @@ WORKLOAD_PARAMS: dict[str, type[Params]] = {
     "throughput": ThroughputParams,
     "memory": MemoryParams,
     "stress": StressParams,
+    "mlperf": MlperfParams,
 }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
-from lmbench.base.seams import IntArray
+from lmbench.base.seams import IntArray, Tokenizer
 from lmbench.measure.ceilings import Ceilings
 from lmbench.measure.clock import Clock
 from lmbench.plan.case import Case
@@ -32,6 +33,7 @@ class Text:
 
     train: IntArray
     valid: IntArray
+    tokenizer: Tokenizer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,3 +48,7 @@ class Context:
     ceilings: Callable[[], Ceilings | None]
     """This machine's measured peaks (cached); None when they cannot be measured (no torch)."""
     once: bool = False
+    artifacts: Path | None = None
+    """Folder for files too large for a record; None: do not write them."""
+    partial: bool = False
+    """End a load run at Ctrl-C and report what was measured by then."""

@@ -1,153 +1,177 @@
-"""stress: open-loop Poisson arrivals on the in-process subject, the rate raised step by step until an SLO breaks."""
+"""stress: requests at scheduled moments on a subject or an endpoint; ramped, searched or shaped, until the SLO breaks."""
 
 from __future__ import annotations
 
 import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from statistics import median
+from pathlib import Path
 
-from lmbench.base.errors import WorkloadError
-from lmbench.load.climb import Climb, Observe, Route, StepRun, climb
-from lmbench.load.requests import Request, RequestLog
-from lmbench.load.shapes import RAMP, Ramp
+from lmbench.base.registry import ENDPOINT, MODELS
+from lmbench.load.campaign import carry_out
+from lmbench.load.plans import Ears, Plan, StepRun
+from lmbench.load.request_log import RequestLogWriter
+from lmbench.load.requests import PENDING, RequestLog
+from lmbench.load.saturation import OverSaturation
+from lmbench.load.shapes import PROBE, RAMP, RECOVERY, Shape, Step
 from lmbench.load.steps import summarize, times
-from lmbench.load.targets import InProcess, Reply
-from lmbench.measure.clock import process_cpu_s
-from lmbench.measure.machine import usable_cpus
+from lmbench.load.targets import Pulse, Watch, no_watch
+from lmbench.load.traces import Trace
+from lmbench.measure.clock import epoch_s, utc_now
 from lmbench.measure.measurement import Measurement
-from lmbench.measure.phases import Rounds, measure_rounds
-from lmbench.measure.probes.memory import reset_peak
 from lmbench.measure.statistics import percentile
-from lmbench.subject.protocol import Subject
-from lmbench.suite.params import Budget, Slo, StressParams
+from lmbench.suite.params import StressParams
+from lmbench.workloads.asks import Asks, asks_of, trace_of
 from lmbench.workloads.context import Context
-from lmbench.workloads.generation import (
-    REPEATS_FORWARD,
-    Generation,
-    PromptPool,
-    generate,
-    greedy,
-    prompt_pool,
-    require_room,
-)
-from lmbench.workloads.stress_result import Outcome, measurement
+from lmbench.workloads.serving import Serving
+from lmbench.workloads.stress_endpoint import EndpointServing
+from lmbench.workloads.stress_in_process import SubjectServing
+from lmbench.workloads.stress_outcome import Outcome, top_step
+from lmbench.workloads.stress_result import measurement
+from lmbench.workloads.stress_shape import line, objective, require_begin, schedule_of, shape_of, top_rate
 
-CLOSED_LOOP = Budget(min_rounds=10, max_rounds=50, max_time_s=2.0, min_warmup_rounds=2, max_warmup_s=3.0)
-START_SHARE = 0.25
-"""The ramp begins at this share of what one request after the other would allow."""
-SLO_FACTOR = 5.0
-"""Default objective: a request may take this many times its unloaded median."""
 DRAIN_S = 30.0
-ONCE_REQUESTS = 3
 SWITCH_S = 0.0005
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unloaded:
-    """The closed loop: one request at a time, nothing waiting. Median times in seconds."""
-
-    rounds: Rounds
-    latency_s: float
-    service: tuple[float, ...]
+TELL_S = 1.0
 
 
 def run(context: Context) -> Measurement:
-    """Measure the unloaded subject, climb until the SLO breaks, watch the recovery, name the bottleneck."""
+    """Measure the unloaded service, put the load on, say what it sustains, what broke first and whether it recovered."""
     params = StressParams.model_validate(context.case.params)
-    subject = context.build.subject()
+    trace = trace_of(params)
+    as_ids = bool(context.case.model.options.get("token_ids"))
+    asks = asks_of(params, context.text(), context.case.seed, trace, as_ids=as_ids, endpoint=_is_endpoint(context))
+    serving = _serving(context, params, asks)
     try:
-        return _measure(context, params, subject)
+        return _measure(context, params, serving, _Offer(asks=asks, trace=trace))
     finally:
-        subject.close()
+        serving.close()
 
 
-def _measure(context: Context, params: StressParams, subject: Subject) -> Measurement:
-    require_room(subject, params.prompt_tokens, params.output_tokens)
-    pool = prompt_pool(context.text().valid, tokens=params.prompt_tokens, least=1, seed=context.case.seed)
-    reset_peak()  # the build and its check are not what is measured
-    unloaded = _closed_loop(context, params, subject, pool)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Offer:
+    """What requests ask, and when they come if that was recorded."""
+
+    asks: Asks
+    trace: Trace | None
+
+
+def _is_endpoint(context: Context) -> bool:
+    return MODELS[context.case.model.kind].form == ENDPOINT
+
+
+def _serving(context: Context, params: StressParams, asks: Asks) -> Serving:
+    if _is_endpoint(context):
+        return EndpointServing(context, params, asks)
+    return SubjectServing(context, params, asks)
+
+
+def _measure(context: Context, params: StressParams, serving: Serving, offer: _Offer) -> Measurement:
+    unloaded = serving.unloaded()
+    context.progress(f"stress: unloaded request {unloaded.latency_s * 1e3:.1f} ms")
     slo = objective(params, unloaded.latency_s)
-    ramp = ramp_of(params, unloaded.latency_s, once=context.once)
-    route = Route(ramp=ramp, slo=slo, seed=context.case.seed, drain_s=DRAIN_S, cpu_s=process_cpu_s)
-    target = InProcess(
-        _serve(context, params, subject, pool), context.clock, workers=params.workers, queue_limit=params.queue_limit
-    )
-    with _undisturbed():
-        started = context.clock.now()
-        result: Climb = climb(route, target, context.clock, observe=_teller(context, ramp))
-    outcome = Outcome(
-        climb=result,
-        steps=summarize(result, slo, workers=params.workers, cpus=usable_cpus()),
+    shape = shape_of(params, unloaded.latency_s, offer.trace, once=context.once)
+    target = serving.target(top_rate(shape))
+    plan = Plan(
+        shape=shape,
         slo=slo,
-        ramp=ramp,
-        workers=params.workers,
+        seed=context.case.seed,
+        drain_s=max(DRAIN_S, params.request_timeout_s) if _is_endpoint(context) else DRAIN_S,
+        cpu_s=serving.cpu_s,
+        schedule=schedule_of(params, shape),
+        watch=_watches(context, serving, shape),
+        partial=context.partial,
+    )
+    require_begin(shape)
+    with _undisturbed(), ExitStack() as stack:
+        started, epoch = context.clock.now(), epoch_s()
+        log = _log(context, started, stack)
+        result = carry_out(plan, target, context.clock, _ears(context, serving, shape, log))
+        if shape.continuous:
+            serving.step_done(None)
+    steps = summarize(result, slo, serving.capacity)
+    outcome = Outcome(
+        campaign=result,
+        steps=steps,
+        slo=slo,
+        shape=shape,
+        workers=serving.capacity.workers,
         started_s=started,
-        unloaded_s=unloaded.latency_s,
-        closed_loop=unloaded.rounds,
+        unloaded=unloaded,
+        observed=serving.observed(result.logs, top_step(steps)),
+        asked=offer.asks.output_tokens,
     )
-    notes = unloaded.rounds.notes() + ((REPEATS_FORWARD,) if subject.repeats_full_forward else ())
-    return measurement(outcome, notes)
+    facts = {"epoch_s": epoch, "request_log": None if log is None else str(log[1]), "asks": offer.asks.describe(len(result.logs))}
+    return measurement(outcome, facts)
 
 
-def objective(params: StressParams, unloaded_s: float) -> Slo:
-    """The SLO asked for, or `latency_s` at SLO_FACTOR times the unloaded median where none is set."""
-    asked = params.slo or Slo()
-    if asked.ttft_s is None and asked.tpot_s is None and asked.latency_s is None:
-        return Slo(latency_s=SLO_FACTOR * unloaded_s, attainment=asked.attainment)
-    return asked
+def _watches(context: Context, serving: Serving, shape: Shape) -> Callable[[Step], Watch]:
+    """Each step's watch: the samplers', a progress line a second, and over-saturation where a limit is looked for."""
+
+    def watch(step: Step) -> Watch:
+        looks_for_limit = step.kind in (RAMP, PROBE) and step.streams is None and not shape.continuous
+        guard: Watch = OverSaturation() if looks_for_limit else no_watch
+        told = step.start_s
+
+        def look(pulse: Pulse) -> str:
+            nonlocal told
+            serving.pulse()
+            if pulse.now_s - told >= TELL_S:
+                told = pulse.now_s
+                context.progress(_now(shape, step, pulse))
+            return guard(pulse)
+
+        return look
+
+    return watch
 
 
-def ramp_of(params: StressParams, unloaded_s: float, *, once: bool) -> Ramp:
-    """The ramp asked for, from START_SHARE of the closed-loop rate where no first rate is set; tiny when `once`."""
-    rate = params.start_rate or START_SHARE * params.workers / unloaded_s
-    if once:
-        length = ONCE_REQUESTS / rate
-        return Ramp(start_rate=rate, growth=params.growth, max_steps=1, step_s=length, recovery_s=0.0, min_requests=1)
-    return Ramp(
-        start_rate=rate,
-        growth=params.growth,
-        max_steps=params.max_steps,
-        step_s=params.step_s,
-        recovery_s=params.recovery_s,
-    )
+def _now(shape: Shape, step: Step, pulse: Pulse) -> str:
+    load = f"{step.kind} {step.index + 1}, " + (f"{step.streams} streams" if step.streams else f"{step.mean_rate:.4g} requests/s")
+    if shape.continuous:
+        load = line(shape)
+    latency = "" if pulse.latency_s is None else f", median {pulse.latency_s * 1e3:.0f} ms"
+    elapsed = pulse.now_s - step.start_s
+    return f"stress: {load}, {elapsed:.0f} of {step.duration_s:.0f} s, {pulse.in_flight} in flight{latency}"
 
 
-def _closed_loop(context: Context, params: StressParams, subject: Subject, pool: PromptPool) -> Unloaded:
-    done: list[Generation] = []
-    rounds = measure_rounds(
-        lambda: generate(subject, pool.take(1), params.output_tokens, greedy, context.clock),
-        budget=CLOSED_LOOP,
-        clock=context.clock,
-        once=context.once,
-        observe=done.append,
-    )
-    service = tuple(one.latency_s for one in done)
-    if not median(service) > 0:
-        raise WorkloadError("found requests that take no measurable time; expected some; give them more output_tokens")
-    context.progress(f"stress: unloaded request {median(service) * 1e3:.1f} ms")
-    return Unloaded(rounds=rounds, latency_s=median(service), service=service)
+def _log(context: Context, started_s: float, stack: ExitStack) -> tuple[RequestLogWriter, Path] | None:
+    """The run's request log, where there is a folder for it; an earlier one of the same case is replaced."""
+    if context.artifacts is None:
+        return None
+    path = context.artifacts / f"{context.case.id}.jsonl"
+    path.unlink(missing_ok=True)
+    facts = {"case": context.case.node_id}
+    return stack.enter_context(RequestLogWriter(path, start_s=started_s, started_at=utc_now(), facts=facts)), path
 
 
-def _serve(context: Context, params: StressParams, subject: Subject, pool: PromptPool) -> Callable[[Request], Reply]:
-    def serve(request: Request) -> Reply:
-        done = generate(subject, pool.at(request.index), params.output_tokens, greedy, context.clock)
-        moments = done.token_times_s
-        return Reply(first_token_s=moments[0], finished_s=moments[-1], tokens=len(moments))
+def _ears(context: Context, serving: Serving, shape: Shape, log: tuple[RequestLogWriter, Path] | None) -> Ears:
+    """Progress per step, and every request written down once, as soon as its end is known."""
+    written: set[int] = set()
 
-    return serve
+    def observe(run: StepRun, logs: Sequence[RequestLog]) -> None:
+        keep(logs)
+        if not shape.continuous:
+            serving.step_done(run.step.index)
+        context.progress(_line(run, logs))
+
+    def keep(logs: Sequence[RequestLog]) -> None:
+        fresh = [one for one in logs if one.status != PENDING and one.request.index not in written]
+        written.update(one.request.index for one in fresh)
+        if log is not None and fresh:
+            log[0].write(fresh)
+
+    return Ears(observe=observe, keep=keep)
 
 
-def _teller(context: Context, ramp: Ramp) -> Observe:
-    def tell(run: StepRun, logs: Sequence[RequestLog]) -> None:
-        step = run.step
-        place = f"step {step.index + 1}/{ramp.max_steps}" if step.kind == RAMP else "recovery"
-        state = "SLO met" if run.verdict.met else "SLO broken"
-        context.progress(f"stress: {place}, {step.rate:.1f} requests/s offered, {_slowest(logs)}, {state}")
-
-    return tell
+def _line(run: StepRun, logs: Sequence[RequestLog]) -> str:
+    step = run.step
+    place = "recovery" if step.kind == RECOVERY else f"{step.kind} {step.index + 1}"
+    load = f"{step.streams} streams" if step.streams else f"{step.mean_rate:.4g} requests/s offered"
+    state = f"ended early: {run.sent.cut}" if run.sent.cut else f"SLO {run.passed.state}"
+    return f"stress: {place}, {load}, {_slowest(logs)}, {state}"
 
 
 def _slowest(logs: Sequence[RequestLog]) -> str:

@@ -18,7 +18,7 @@ from lmbench.record.record import Failure, Record
 
 MACHINE = "linux-x86_64-2cpu"
 MACHINE_ID = "Linux-CPython-3.11-64bit"
-WORKLOADS = ("training_step", "latency", "throughput", "memory", "stress")
+WORKLOADS = ("training_step", "latency", "throughput", "memory", "stress", "mlperf")
 ENVIRONMENT: Mapping[str, Any] = {
     "cpu": {"model": "Example CPU @ 2.5 GHz", "cores": 2, "flags": ["avx2", "fma"]},
     "memory_bytes": 8 << 30,
@@ -316,5 +316,22 @@ def _stress(scale: float, rng: np.random.Generator) -> _Built:
     return metrics, {"latency": _times(rng, 0.2 * scale, 200), "service": service}, "latency", details
 
 
-_BUILDERS = {"training_step": _training, "latency": _latency, "throughput": _throughput, "memory": _memory, "stress": _stress}
+def _mlperf(scale: float, rng: np.random.Generator) -> _Built:
+    latencies = _times(rng, 0.2 * scale, 120)
+    metrics = [
+        *_distribution("latency", latencies),
+        metric("requests_per_s", 5.0 / scale, n=120),
+        metric("output_tokens_per_s", 40.0 / scale, n=120),
+    ]
+    return metrics, {"latency": latencies}, "latency", {"mlperf": {"scenario": "SingleStream", "valid": True}}
+
+
+_BUILDERS = {
+    "training_step": _training,
+    "latency": _latency,
+    "throughput": _throughput,
+    "memory": _memory,
+    "stress": _stress,
+    "mlperf": _mlperf,
+}
 assert set(_BUILDERS) == set(WORKLOADS) and METRICS

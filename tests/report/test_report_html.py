@@ -70,10 +70,10 @@ def test_all_workloads_are_drawn_without_anything_from_outside(tmp_path: Path) -
     assert outline.tags.count("figure") >= 10
     words = " ".join(outline.words)
     for expected in (
-        "response and service time along the ramp",
+        "latency by offered rate",
         "throughput over batch size",
         "memory: measured beside estimated",
-        "Steps of the ramp",
+        "Requests by step",
     ):
         assert expected in words
     for expected in ("needs an NVIDIA GPU", "cpu.model", "empty_call_s", "(n = 60)", "SLO latency 250 ms", "n = 600"):

@@ -137,6 +137,14 @@ def test_the_schema_describes_every_workload_and_is_json() -> None:
 def test_the_shipped_suites_are_valid() -> None:
     root = Path(__file__).parents[2]
     files = sorted((root / "suites").glob("*.suite.yaml"))
-    assert {file.name.split(".")[0] for file in files} == {"quick", "training", "inference", "memory", "stress", "gate"}
+    assert {file.name.split(".")[0] for file in files} == {
+        "quick",
+        "training",
+        "inference",
+        "memory",
+        "stress",
+        "gate",
+        "serving",
+    }
     for file in files:
         assert load(file, root).spec.cases

@@ -3,52 +3,79 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from lmbench.load.climb import Route, climb
-from lmbench.load.requests import Request
-from lmbench.load.shapes import Ramp
+from lmbench.base.errors import WorkloadError
+from lmbench.load.campaign import carry_out
+from lmbench.load.driver import Driven
+from lmbench.load.in_process import Reply
+from lmbench.load.plans import Plan
+from lmbench.load.profiles import Hold, Soak, Spike
+from lmbench.load.request_log import read_request_log
+from lmbench.load.requests import Request, accounts
+from lmbench.load.saturation import OverSaturation
+from lmbench.load.search import Search
+from lmbench.load.shapes import Ramp, Shape
 from lmbench.load.simulated import ServiceTime, Simulated
-from lmbench.load.steps import summarize
+from lmbench.load.steps import Capacity, summarize
+from lmbench.load.targets import Watch, no_watch
 from lmbench.measure.clock import CLOCK, ManualClock
 from lmbench.measure.measurement import Measurement
-from lmbench.measure.phases import measure_rounds
-from lmbench.suite.params import Budget, Slo, StressParams
+from lmbench.suite.params import Slo, StressParams
 from lmbench.workloads import stress
-from lmbench.workloads.stress import objective, ramp_of
-from lmbench.workloads.stress_result import Outcome, measurement
+from lmbench.workloads.serving import Observed, Unloaded
+from lmbench.workloads.stress_in_process import SubjectServing
+from lmbench.workloads.stress_outcome import Outcome
+from lmbench.workloads.stress_result import measurement
+from lmbench.workloads.stress_shape import objective, require_begin, shape_of
 from tests.workloads.virtual import make
 
 RAMP = Ramp(start_rate=25.0, growth=1.5, max_steps=8, step_s=20.0, recovery_s=20.0)
 
 
 def virtual(
-    service: ServiceTime, *, ramp: Ramp = RAMP, slo: Slo | None = None, cpu: float = 0.0, lag_s: float = 0.0
+    service: ServiceTime,
+    *,
+    ramp: Shape = RAMP,
+    slo: Slo | None = None,
+    cpu: float = 0.0,
+    lag_s: float = 0.0,
+    workers: int = 1,
+    watch: Callable[[], Watch] = lambda: no_watch,
+    partial: bool = False,
+    asked: int = 2,
 ) -> Measurement:
     """A stress measurement of a simulated target on a ManualClock; the sender is late by `lag_s` each time."""
     clock = LateClock(lag_s)
     promise = slo or Slo(latency_s=0.05)
-    rounds = measure_rounds(
-        lambda: clock.advance(0.01),
-        budget=Budget(min_rounds=5, max_rounds=5, max_time_s=1, min_warmup_rounds=6, max_warmup_s=1),
-        clock=clock,
-    )
-    route = Route(ramp=ramp, slo=promise, seed=1, drain_s=30.0, cpu_s=lambda: cpu * clock.now())
-    started = clock.now()
-    result = climb(route, Simulated(service, clock), clock)
-    outcome = Outcome(
-        climb=result,
-        steps=summarize(result, promise, workers=1, cpus=2),
+    plan = Plan(
+        shape=ramp,
         slo=promise,
-        ramp=ramp,
-        workers=1,
-        started_s=started,
-        unloaded_s=0.01,
-        closed_loop=rounds,
+        seed=1,
+        drain_s=100.0,
+        cpu_s=lambda: cpu * clock.now(),
+        watch=lambda _: watch(),
+        partial=partial,
     )
-    return measurement(outcome, ())
+    started = clock.now()
+    result = carry_out(plan, Driven(Simulated(service, clock, workers=workers), clock), clock)
+    outcome = Outcome(
+        campaign=result,
+        steps=summarize(result, promise, Capacity(workers=workers, cpus=2)),
+        slo=promise,
+        shape=ramp,
+        workers=workers,
+        started_s=started,
+        unloaded=Unloaded(latency_s=0.01, samples_s=(0.01,) * 5, first_call_s=0.02, details={"n": 5}),
+        observed=Observed(),
+        asked=lambda _: asked,
+    )
+    return measurement(outcome, {})
 
 
 class LateClock(ManualClock):
@@ -78,7 +105,7 @@ def test_a_server_of_a_hundred_per_second_breaks_below_a_hundred() -> None:
     rates = [step["rate"] for step in found.details["steps"] if step["kind"] == "ramp"]
     assert rates == pytest.approx([25.0 * 1.5**k for k in range(len(rates))])
     assert number(found, "max_sustainable_rate") == rates[-2]
-    assert found.details["sustainable"]["resolved"]
+    assert found.details["limit"]["state"] == "resolved"
     met = [step["slo_met"] for step in found.details["steps"]]
     assert met[: len(rates)] == [True] * (len(rates) - 1) + [False]
     assert number(found, "achieved_rate") == pytest.approx(100, rel=0.02)
@@ -119,7 +146,7 @@ def test_a_busy_processor_is_named() -> None:
 def test_a_ramp_that_never_breaks_gives_a_lower_bound() -> None:
     found = virtual(lambda _: 0.0001, ramp=Ramp(start_rate=25.0, growth=1.5, max_steps=3, step_s=5.0, recovery_s=5.0))
     assert number(found, "max_sustainable_rate") == 25.0 * 1.5**2
-    assert not found.details["sustainable"]["resolved"]
+    assert found.details["limit"]["state"] == "not reached"
     assert any("at least" in note for note in found.notes)
     assert found.metrics["recovery_s"].value is None
     assert "never broke" in found.metrics["recovery_s"].reason
@@ -161,10 +188,11 @@ def test_defaults_follow_the_unloaded_subject() -> None:
     assert objective(params, 0.02) == Slo(latency_s=0.1)
     assert objective(StressParams(slo=Slo(attainment=0.9)), 0.02) == Slo(latency_s=0.1, attainment=0.9)
     assert objective(StressParams(slo=Slo(ttft_s=1.0)), 0.02) == Slo(ttft_s=1.0)
-    assert ramp_of(params, 0.02, once=False).start_rate == pytest.approx(12.5)
-    assert ramp_of(StressParams(workers=4), 0.02, once=False).start_rate == pytest.approx(50)
-    assert ramp_of(StressParams(start_rate=3.0), 0.02, once=False).start_rate == 3.0
-    assert ramp_of(params, 0.02, once=True).max_steps == 1
+    for asked, rate in ((params, 12.5), (StressParams(workers=4), 50.0), (StressParams(start_rate=3.0), 3.0)):
+        shape = shape_of(asked, 0.02, None, once=False)
+        assert isinstance(shape, Ramp) and shape.start_rate == pytest.approx(rate)
+    assert shape_of(params, 0.02, None, once=True) == Hold(rate=12.5, duration_s=3 / 12.5)
+    assert shape_of(StressParams(shape="soak 10 for 2h"), 0.02, None, once=False) == Soak(rate=10.0, duration_s=7200.0)
 
 
 @pytest.mark.parametrize("params", [{}, {"workers": 2, "slo": {"latency_s": 5.0, "ttft_s": 5.0}}])
@@ -177,7 +205,7 @@ def test_the_real_target_serves_a_short_ramp(params: dict[str, Any]) -> None:
     assert counts["failed"] == counts["rejected"] == 0
     assert found.series["latency"]
     assert found.details["bottleneck"]["resource"]
-    assert any("step 1/2, 100.0 requests/s offered" in line for line in said)
+    assert any("stress: ramp 1, 100 requests/s offered, " in line for line in said)
     json.dumps(dict(found.details), allow_nan=False)
     assert builder.checks == [True]
 
@@ -185,25 +213,111 @@ def test_the_real_target_serves_a_short_ramp(params: dict[str, Any]) -> None:
 def test_once_sends_a_handful_of_requests() -> None:
     context, _, _ = make("stress", {"output_tokens": 3}, clock=CLOCK, once=True)
     found = stress.run(context)
-    assert len([step for step in found.details["steps"] if step["kind"] == "ramp"]) == 1
+    assert [step["kind"] for step in found.details["steps"]] == ["hold"]
+    assert found.metrics["max_sustainable_rate"].reason.startswith("this shape does not look for a limit")
     assert found.details["accounts"]["sent"] < 30
 
 
 def test_an_engine_that_breaks_under_load_gives_failed_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     context, _, _ = make("stress", {"max_steps": 1, "step_s": 0.1, "recovery_s": 0.1, "start_rate": 100.0}, clock=CLOCK)
-    real = stress._serve
 
-    def broken(*arguments: Any) -> Any:
-        real(*arguments)
+    def broken(_: SubjectServing, batch: Sequence[Request]) -> list[Reply]:
+        raise RuntimeError(f"engine lost at {batch[0].index}")
 
-        def serve(request: Request) -> Any:
-            raise RuntimeError(f"engine lost at {request.index}")
-
-        return serve
-
-    monkeypatch.setattr(stress, "_serve", broken)
+    monkeypatch.setattr(SubjectServing, "_serve", broken)
     found = stress.run(context)
     counts = found.details["accounts"]
     assert counts["failed"] == counts["sent"] > 0
     assert found.details["bottleneck"]["resource"] == "errors"
     assert found.details["steps"][0]["errors"][0].startswith("RuntimeError: engine lost at")
+
+
+def test_a_search_finds_the_limit_and_says_how_sure_it_is() -> None:
+    search = Search(start_rate=20.0, probe_s=60.0, max_total_s=36_000.0)
+    found = virtual(hundredth, ramp=search, slo=Slo(latency_s=0.05))
+    assert found.details["limit"]["state"] == "resolved"
+    low, high = found.details["limit"]["low"], found.details["limit"]["high"]
+    assert low <= number(found, "max_sustainable_rate") <= high <= 1.06 * low < 100
+    assert number(found, "knee_rate") < 100
+    assert {step["kind"] for step in found.details["steps"]} == {"probe"}
+
+
+def test_a_spike_shows_the_time_to_recover() -> None:
+    spike = Spike(base=20.0, peak=300.0, peak_s=5.0, around_s=60.0)
+    found = virtual(hundredth, ramp=spike, slo=Slo(latency_s=0.1))
+    # 5 s of 200 requests/s too many are a backlog of 1,000, which 80 requests/s of spare capacity clear in 12.5 s.
+    assert number(found, "recovery_s") == pytest.approx(12.5, abs=2)
+    assert found.metrics["max_sustainable_rate"].value is None
+    assert [step["kind"] for step in found.details["steps"]] == ["hold", "spike", "recovery"]
+    assert found.details["steps"][0]["slo_met"] and not found.details["steps"][1]["slo_met"]
+
+
+def test_a_soak_speaks_of_memory_and_drift() -> None:
+    found = virtual(hundredth, ramp=Soak(rate=20.0, duration_s=600.0))
+    assert any(note.startswith("latency: no drift: ") for note in found.notes)
+    assert any(note.startswith("memory: unresolved: ") for note in found.notes), "nothing sampled a simulated service"
+    assert found.metrics["leak_bytes_per_request"].value is None
+    assert abs(number(found, "latency_drift_per_h")) < 1
+
+
+def test_every_request_is_in_the_log_beside_the_record(tmp_path: Path) -> None:
+    short = {"shape": "steps 50, 100 for 200ms each", "output_tokens": 3, "prompt_tokens": "uniform 4..8", "batch_size": 2}
+    context, _, _ = make("stress", short, clock=CLOCK, artifacts=tmp_path)
+    found = stress.run(context)
+    stored = read_request_log(Path(found.details["request_log"]))
+    assert len(stored.logs) == found.details["accounts"]["sent"] == accounts(stored.logs).sent
+    assert {log.prompt_tokens for log in stored.logs} <= set(range(4, 9)) and not stored.torn
+    assert found.details["asks"]["drawn"]["prompt_tokens"]["max"] <= 8
+
+
+def test_a_ramp_that_broke_by_chance_is_not_resolved() -> None:
+    """97 % of requests are good at every rate: ten per step break a target of 95 % by chance alone."""
+    unlucky = np.random.default_rng(0)
+    ramp = Ramp(start_rate=1.0, growth=2.0, max_steps=7, step_s=10.0, recovery_s=0.0)
+    found = virtual(lambda _: 0.001 if unlucky.random() < 0.9 else -0.001, ramp=ramp, slo=Slo(latency_s=1.0))
+    assert found.details["limit"]["state"] == "unresolved"
+    assert any("cannot tell whether that was chance" in note for note in found.notes)
+
+
+def test_a_timed_out_straggler_does_not_stretch_the_rates() -> None:
+    found = virtual(lambda request: -60.0 if request.index == 3 else 0.001, ramp=Hold(rate=50.0, duration_s=20.0), workers=2)
+    (step,) = found.details["steps"]
+    assert step["failed"] == 1 and step["achieved_rate"] == pytest.approx(step["offered_rate"], rel=0.05)
+    assert number(found, "requests_per_s") == step["achieved_rate"], "a hold says what it carried"
+    assert number(found, "output_tokens_per_s") == pytest.approx(2 * step["achieved_rate"])
+
+
+def test_recovery_counts_from_when_a_step_was_cut() -> None:
+    ramp = Ramp(start_rate=20.0, growth=10.0, max_steps=2, step_s=60.0, recovery_s=200.0)
+    found = virtual(hundredth, ramp=ramp, slo=Slo(latency_s=0.5), watch=OverSaturation)
+    assert found.details["steps"][1]["state"] == "aborted"
+    assert 0 < number(found, "recovery_s") < 200
+
+
+def test_an_interrupted_step_neither_held_nor_broke() -> None:
+    moments = iter(range(1_000_000))
+
+    def stop() -> Any:
+        def look(_: Any) -> str:
+            if next(moments) > 200:
+                raise KeyboardInterrupt
+            return ""
+
+        return look
+
+    found = virtual(hundredth, slo=Slo(latency_s=5.0), watch=stop, partial=True)
+    assert found.details["interrupted"] and found.details["steps"][-1]["state"] == "interrupted"
+    assert found.details["limit"]["state"] == "not reached"
+    assert not any("the SLO broke" in note for note in found.notes)
+    assert any("interrupted" in note for note in found.notes)
+
+
+def test_answers_shorter_than_asked_are_told() -> None:
+    assert not any("were asked for" in note for note in virtual(hundredth).notes)
+    assert any("2 tokens (median) where 64 were asked for" in note for note in virtual(hundredth, asked=64).notes)
+
+
+def test_a_search_without_time_for_one_probe_is_refused() -> None:
+    with pytest.raises(WorkloadError, match=r"begins with 0\.1 requests/s, where a probe takes 2500 s"):
+        require_begin(Search(start_rate=0.1))
+    require_begin(Search(start_rate=1.0))

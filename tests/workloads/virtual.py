@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,7 @@ def make(
     cost: Cost = phases,
     model: Mapping[str, Any] | None = None,
     once: bool = False,
+    artifacts: Path | None = None,
 ) -> tuple[Context, VirtualBuilder, list[str]]:
     """A context for `workload`, its builder, and the progress lines it will say; virtual time unless given a clock."""
     kind = Choice(name="fake", kind="fake", options=dict(model or {}))
@@ -151,5 +153,6 @@ def make(
         progress=said.append,
         ceilings=lambda: CEILINGS,
         once=once,
+        artifacts=artifacts,
     )
     return context, builder, said
