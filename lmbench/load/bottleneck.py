@@ -24,9 +24,9 @@ NEAR_CEILING = 0.7
 """Share of the measured bandwidth ceiling that real access patterns hardly exceed."""
 
 
-def late_client(sender_lag_p99_s: float, median_latency_s: float | None) -> bool:
-    """True when the sender's own lateness is too large a part of the latencies for them to be believed."""
-    return median_latency_s is not None and sender_lag_p99_s > LATE_CLIENT * median_latency_s
+def late_client(lag_p99_s: float, median_latency_s: float | None, allowed_s: float = 0.0) -> bool:
+    """True when the client's own lateness is too large a part of the latencies for them to be believed."""
+    return median_latency_s is not None and lag_p99_s > max(allowed_s, LATE_CLIENT * median_latency_s)
 
 
 def classify(evidence: Evidence) -> Bottleneck:
@@ -65,10 +65,10 @@ def _seen(evidence: Evidence) -> str:
 def _client(evidence: Evidence) -> Bottleneck | None:
     median = evidence.median_latency_s
     used, lag = evidence.client_cpu_utilization, evidence.loop_lag_p99_s
-    if late_client(evidence.sender_lag_p99_s, median):
+    if late_client(evidence.sender_lag_p99_s, median, evidence.lateness_allowed_s):
         because = f"requests left up to {evidence.sender_lag_p99_s * 1e3:.2f} ms late (p99), more than {LATE_CLIENT:.0%} of the "
         because += f"median latency of {(median or 0.0) * 1e3:.2f} ms"
-    elif lag is not None and late_client(lag, median):
+    elif lag is not None and late_client(lag, median, evidence.lateness_allowed_s):
         because = f"its event loop was up to {lag * 1e3:.2f} ms late (p99), more than {LATE_CLIENT:.0%} of the median latency of "
         because += f"{(median or 0.0) * 1e3:.2f} ms"
     elif _reaches(used, BUSY_CLIENT):

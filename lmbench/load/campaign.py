@@ -34,7 +34,7 @@ def carry_out(plan: Plan, target: Target, clock: Clock, ears: Ears = Ears()) -> 
     drained = False
     try:
         course.run()
-        drained = not course.interrupted and target.settle(clock.now() + plan.drain_s)
+        drained = not course.interrupted and target.settle(clock.now() + course.patience_s)
     except KeyboardInterrupt:
         if not (plan.partial and course.runs):
             raise
@@ -55,6 +55,11 @@ class _Course(ABC):
         self.stopped = ""
         self.broken_off = False
         """By Ctrl-C, outside of a step."""
+
+    @property
+    def patience_s(self) -> float:
+        """How long what is open may still be waited for at the end."""
+        return 0.0 if self.stopped else self.plan.drain_s
 
     @property
     def interrupted(self) -> bool:
@@ -163,6 +168,8 @@ class _Stepwise(_Course):
 
 class _Continuous(_Course):
     """All pieces as one schedule."""
+
+    patience_s = 0.0  # `run` has waited
 
     def run(self) -> None:
         plan, clock = self.plan, self.clock

@@ -30,6 +30,8 @@ class Evidence:
     queue_limit: int | None = None
     client_cpu_utilization: float | None = None
     """CPU seconds of the busiest client process over wall seconds and the CPUs it can use (one, for one event loop)."""
+    lateness_allowed_s: float = 0.0
+    """Lateness that never matters: a client's own scheduling over a network."""
     loop_lag_p99_s: float | None = None
     """By how much the client's event loop was late."""
     server_cpu_utilization: float | None = None

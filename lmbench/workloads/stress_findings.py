@@ -9,6 +9,7 @@ from typing import Any
 
 from lmbench.load.bottleneck import LATE_CLIENT, classify, late_client
 from lmbench.load.evidence import Bottleneck, Evidence
+from lmbench.load.headroom import LEAST_LAG_S
 from lmbench.load.knee import Knee, knee
 from lmbench.load.profiles import Soak
 from lmbench.load.recovery import after_spike
@@ -128,6 +129,7 @@ def _evidence(outcome: Outcome) -> Evidence:
         broke=not top.run.met,
         sender_lag_p99_s=tail_of(top.times["sender_lag"]) or 0.0,
         loop_lag_p99_s=tail_of(top.times["loop_lag"]),
+        lateness_allowed_s=0.0 if own else LEAST_LAG_S,
         median_latency_s=median(top.times["latency"]) if top.times["latency"] else None,
         cpu_utilization=top.cpu_utilization if own else None,
         worker_utilization=top.worker_utilization,
@@ -169,7 +171,7 @@ def _warnings(outcome: Outcome, top: Limit) -> tuple[str, ...]:
     times = outcome.shown.times
     typical = median(times["latency"]) if times["latency"] else None
     lag = tail_of(times["sender_lag"])
-    if not outcome.observed.invalid and lag is not None and late_client(lag, typical):
+    if outcome.workers is not None and lag is not None and late_client(lag, typical):
         notes.append(
             f"latencies are invalid because the client was late: p99 of sent minus scheduled is {lag * 1e3:.2f} ms, "
             f"more than {LATE_CLIENT:.0%} of the median latency"
