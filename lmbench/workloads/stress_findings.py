@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
+from lmbench.base.units import pretty
 from lmbench.load.bottleneck import LATE_CLIENT, classify, late_client
 from lmbench.load.evidence import Bottleneck, Evidence
 from lmbench.load.headroom import LEAST_LAG_S
@@ -14,7 +15,6 @@ from lmbench.load.knee import Knee, knee
 from lmbench.load.profiles import Soak
 from lmbench.load.recovery import after_spike
 from lmbench.load.requests import accounts
-from lmbench.load.search import RESOLVED
 from lmbench.load.shapes import SPIKE
 from lmbench.load.slo import judge, recovery_s
 from lmbench.load.soak import Drift, Leak, drift, leak
@@ -59,8 +59,18 @@ def findings(outcome: Outcome) -> Findings:
             "recovery": recovery,
             "soak": None if leaked is None or drifted is None else {"leak": asdict(leaked), "drift": asdict(drifted)},
         },
-        notes=(*_cause_note(outcome, cause), *_warnings(outcome, top), *_soak_notes(leaked, drifted)),
+        notes=(*_headline(outcome, top), *_cause_note(outcome, cause), *_warnings(outcome, top), *_soak_notes(leaked, drifted)),
     )
+
+
+def _headline(outcome: Outcome, top: Limit) -> tuple[str, ...]:
+    """The answer first: which promise, and which rate kept it."""
+    if top.state == NOT_LOOKED_FOR:
+        return ()
+    slo = outcome.slo
+    limits = (("first token", slo.ttft_s), ("time per token", slo.tpot_s), ("whole request", slo.latency_s))
+    promise = ", ".join(f"{name} within {pretty(value, 's')}" for name, value in limits if value is not None)
+    return (f"{slo.attainment * 100:.4g} % of requests with {promise}: {top.reason}",)
 
 
 def _knee(outcome: Outcome) -> Knee:
@@ -176,8 +186,6 @@ def _warnings(outcome: Outcome, top: Limit) -> tuple[str, ...]:
             f"latencies are invalid because the client was late: p99 of sent minus scheduled is {lag * 1e3:.2f} ms, "
             f"more than {LATE_CLIENT:.0%} of the median latency"
         )
-    if top.state not in (RESOLVED, NOT_LOOKED_FOR) or (top.rate is None and top.state != NOT_LOOKED_FOR):
-        notes.append(top.reason)
     notes += top.violations
     cut = [step.run for step in outcome.steps if step.run.sent.cut and not step.run.interrupted]
     notes += [f"step {run.step.index + 1} was ended early: {run.sent.cut}" for run in cut]

@@ -120,7 +120,12 @@ def test_a_server_of_a_hundred_per_second_breaks_below_a_hundred() -> None:
     assert found.details["bottleneck"]["resource"] == "queue (workers)"
     assert found.details["bottleneck"]["evidence"]["worker_utilization"] == pytest.approx(1, abs=0.03)
     assert len(found.series["latency"]) == found.details["steps"][found.details["shown_step"]]["completed"]
-    (note,) = found.notes
+    answer, note = found.notes
+    held = number(found, "max_sustainable_rate")
+    assert (
+        answer
+        == f"95 % of requests with whole request within 200 ms: {held:.4g} requests/s held, {rates[-1]:.4g} requests/s broke"
+    )
     assert note.startswith(f"the SLO broke at {rates[-1]:.4g} requests/s; bottleneck: queue (workers): ")
     assert "raise workers" in note
 
