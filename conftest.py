@@ -1,3 +1,9 @@
 """Root of the test session; the plugin itself is loaded by its entry point."""
 
+import signal
+
 pytest_plugins = ["pytester"]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that starts a job in the background has it ignore Ctrl-C, and so would every process that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
