@@ -20,7 +20,7 @@ def server() -> Iterator[tuple[int, Server]]:
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def zero(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of the compiled server without latency."""
     compiler = shutil.which("gcc")
