@@ -144,8 +144,8 @@ class SubjectServing:
 def _footprint(logs: Sequence[RequestLog]) -> float:
     """Bytes that this process itself keeps per request, which must not look like a leak of the subject.
 
-    The objects of a sample of logs: log, request, their numbers and moments. Measured with the subject doing nothing this is
-    within a tenth of the growth of resident memory.
+    The objects of a sample of logs: log, request, their numbers and moments. Tables and the allocator's rounding are not in
+    it: with 16 tokens and a subject that does nothing, 860 bytes of 1,085 that resident memory grew by were explained.
     """
     sample = logs[:: max(1, len(logs) // FOOTPRINTS)]
     return sum(_size(log) for log in sample) / len(sample) if sample else 0.0
