@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lmbench.models.built import FlopRule
 
@@ -36,6 +36,36 @@ def decoder_rule(sizes: DecoderSizes) -> FlopRule:
 
     def count(*, batch: int, tokens: int, past: int, kept: int) -> int:
         return batch * (tokens * (per_token + per_pair * (past + tokens)) + kept * 2 * sizes.hidden * sizes.vocab)
+
+    return count
+
+
+def moe_rule(sizes: DecoderSizes, *, experts: int, active: int) -> FlopRule:
+    """The rule for a decoder each MLP of which is `active` of `experts` MLPs of that size, chosen by a linear router.
+
+    Only what the chosen experts compute counts, beside 2 * hidden * experts per layer and token for the router.
+    """
+    chosen = decoder_rule(replace(sizes, mlp_products=active * sizes.mlp_products))
+    routing = sizes.layers * 2 * sizes.hidden * experts
+
+    def count(*, batch: int, tokens: int, past: int, kept: int) -> int:
+        return chosen(batch=batch, tokens=tokens, past=past, kept=kept) + batch * tokens * routing
+
+    return count
+
+
+def feedforward_rule(*, vocab: int, window: int, embedding: int, hidden: int, direct: bool) -> FlopRule:
+    """The rule for one hidden layer over a window of embeddings.
+
+    Per kept position: 2 * window * embedding * hidden, 2 * hidden * vocab for the logits and 2 * window * embedding * vocab
+    for direct connections. The other positions cost nothing, since none depends on the result of another.
+    """
+    seen = window * embedding
+    per_position = 2 * (seen * hidden + hidden * vocab + direct * seen * vocab)
+
+    def count(*, batch: int, tokens: int, past: int, kept: int) -> int:
+        del tokens, past
+        return batch * kept * per_position
 
     return count
 
