@@ -93,7 +93,7 @@ def export_module(model: LanguageModel, module: Any, path: Path) -> None:
                 verbose=False,
                 input_names=["ids", "positions", *(f"past_{index}" for index in range(len(state)))],
                 output_names=["logits", *(f"present_{index}" for index in range(len(state)))],
-                dynamic_shapes=({0: batch, 1: tokens}, {0: kept}, shapes),
+                dynamic_shapes=({0: batch, 1: tokens}, {0: kept}, *([shapes] if state else [])),
             )
         except (RuntimeError, torch.onnx.OnnxExporterError) as error:
             text = f"torch.onnx cannot export {type(module).__name__} of model {model.facts.name!r}: {error}"

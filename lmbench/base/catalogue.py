@@ -86,6 +86,7 @@ METRICS: Mapping[str, MetricSpec] = {
     "output_tokens_per_s": _rate("tokens/s", "generated tokens per second"),
     "total_tokens_per_s": _rate("tokens/s", "prompt and generated tokens per second"),
     "trained_tokens_per_s": _rate("tokens/s", "tokens through forward, backward and optimizer per second"),
+    "scored_tokens_per_s": _rate("tokens/s", "tokens through a forward pass with logits at every position per second"),
     "samples_per_s": _rate("samples/s", "sequences through a training step per second"),
     "requests_per_s": _rate("requests/s", "completed requests per second"),
     "goodput_requests_per_s": _rate("requests/s", "requests that meet every SLO, per second, at the highest sustained step"),
@@ -113,7 +114,9 @@ METRICS: Mapping[str, MetricSpec] = {
     "parameters": _size("trainable and fixed numbers of the model", unit="count"),
     # quality
     "perplexity": _quality("1", LOWER, "exp(mean loss) on fixed validation windows", tolerance=0.001),
-    "perplexity_ratio": _quality("1", LOWER, "perplexity over the fp32 parent's", tolerance=0.001),
+    "masked_perplexity": _quality("1", LOWER, "the same of tokens hidden, every eighth at once, each once", tolerance=0.001),
+    "pseudo_perplexity": _quality("1", LOWER, "the same of tokens predicted from all others, on both sides", tolerance=0.001),
+    "perplexity_ratio": _quality("1", LOWER, "perplexity, of whichever kind, over the fp32 parent's", tolerance=0.001),
     "kl_divergence": _quality("nats", LOWER, "mean KL divergence parent || subject per token", tolerance=0.05, floor=1e-4),
     "top1_agreement": _quality("1", HIGHER, "share of positions with the parent's most likely token", tolerance=0.005),
     "max_logit_difference": _quality("1", LOWER, "largest absolute logit difference to the parent", tolerance=0.10, floor=1e-3),

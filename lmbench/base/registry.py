@@ -22,9 +22,11 @@ class Entry:
     """One member of an axis.
 
     `target` is 'module:attribute'. `takes` lists the model forms a backend, compression or workload can work with, `form` is
-    the form a model comes in. `refuses` maps a compression to the reason a backend cannot run it here, `trainer`
-    is the target that trains, where the backend can. `source` makes the rounds of a workload that can be measured
-    round by round beside another process, `check` finds faults in its parameters that their types do not show.
+    the form a model comes in. `refuses` maps a compression to the reason a backend cannot run it here, and a backend to the
+    reason it cannot run a model. `trainer` is the target that trains, where the backend can; a model that is not `trained` by
+    gradients has nothing to give it. `source` makes the rounds of a workload that can be measured
+    round by round beside another process, `check` finds faults in its parameters that their types do not show, and one that
+    `generates` needs a model whose `objective` is causal (see base.seams).
     """
 
     target: str
@@ -37,6 +39,9 @@ class Entry:
     trainer: str | None = None
     source: str | None = None
     check: str | None = None
+    objective: str = "causal"
+    trained: bool = True
+    generates: bool = False
 
 
 TORCH = Need(module="torch", extra="torch")
@@ -52,10 +57,47 @@ ENDPOINT = "endpoint"
 """The form of a model that a server runs: only its answers are seen, so only load can be put on it."""
 
 MODELS: Mapping[str, Entry] = {
+    "n-gram": Entry(
+        target="lmbench.models.ngram:build",
+        about="n-gram counts, Kneser-Ney or Witten-Bell",
+        needs=(TORCH, TOKENIZERS),
+        refuses={"onnxruntime": "torch's ONNX exporter has no translation of the table look-up (searchsorted); use torch"},
+        trained=False,
+    ),
+    "feed-forward": Entry(
+        target="lmbench.models.feedforward:build",
+        about="a window of embeddings through one tanh layer",
+        needs=(TORCH, TOKENIZERS),
+    ),
     "char-gru": Entry(target="lmbench.models.recurrent:build_gru", about="GRU over characters", needs=(TORCH,)),
     "lstm": Entry(target="lmbench.models.recurrent:build_lstm", about="LSTM", needs=(TORCH, TOKENIZERS)),
+    "bilstm": Entry(
+        target="lmbench.models.bilstm:build",
+        about="bidirectional LSTM, every token predicted from all others",
+        needs=(TORCH, TOKENIZERS),
+        objective="masked",
+    ),
+    "encoder": Entry(
+        target="lmbench.models.encoder:build",
+        about="Transformer encoder that fills in hidden tokens",
+        needs=(TORCH, TOKENIZERS),
+        objective="masked",
+    ),
     "decoder": Entry(
         target="lmbench.models.decoder:build", about="Transformer decoder with a KV cache", needs=(TORCH, TOKENIZERS)
+    ),
+    "moe": Entry(
+        target="lmbench.models.moe:build", about="Transformer decoder with a mixture of experts", needs=(TORCH, TOKENIZERS)
+    ),
+    "lsh-decoder": Entry(
+        target="lmbench.models.lsh_decoder:build",
+        about="decoder with attention by locality-sensitive hashing (Reformer)",
+        needs=(TORCH, TOKENIZERS),
+    ),
+    "adaptive": Entry(
+        target="lmbench.models.adaptive:build",
+        about="decoder with adaptive embedding and softmax: rare tokens in fewer dimensions",
+        needs=(TORCH, TOKENIZERS),
     ),
     "huggingface": Entry(
         target="lmbench.models.huggingface:build",
@@ -136,11 +178,18 @@ WORKLOADS: Mapping[str, Entry] = {
         target="lmbench.workloads.latency:run",
         source="lmbench.workloads.latency:source",
         about="one generation at a time: first token, per token, end to end",
+        generates=True,
     ),
     "throughput": Entry(
         target="lmbench.workloads.throughput:run",
         source="lmbench.workloads.throughput:source",
         about="batch size swept until throughput stops rising",
+        generates=True,
+    ),
+    "scoring": Entry(
+        target="lmbench.workloads.scoring:run",
+        source="lmbench.workloads.scoring:source",
+        about="one full forward pass over text, logits at every position",
     ),
     "memory": Entry(target="lmbench.workloads.memory:run", about="every term of memory, measured beside its estimate"),
     "stress": Entry(
@@ -148,11 +197,13 @@ WORKLOADS: Mapping[str, Entry] = {
         about="requests at scheduled moments, the rate ramped, searched or shaped, until an SLO breaks",
         takes=("module", "onnx", "fake", ENDPOINT),
         check="lmbench.load.declared:faults",
+        generates=True,
     ),
     "mlperf": Entry(
         target="lmbench.workloads.mlperf:run",
         about="the subject driven and judged by MLCommons' LoadGen",
         needs=(LOADGEN,),
+        generates=True,
     ),
 }
 

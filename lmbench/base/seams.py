@@ -7,6 +7,9 @@ One contract runs through all of them. A language model is a function
 that consumes T new tokens after whatever `state` has already seen and returns the logits at `positions`
 (indices into the T new tokens). With the empty state it is a full forward pass, with K = 1 a prefill,
 with T = 1 a decode step; models without a state take and return an empty one.
+
+What logits at a position predict is the model's objective. 'causal': the token after the position, from the tokens up to it.
+'masked': the token at the position, from all others; such a model carries no state, answers no prompt and generates nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
 State = tuple[Any, ...]
 """What an engine carries between steps, in the engine's own type; opaque to everybody else."""
+CAUSAL, MASKED = "causal", "masked"
 
 
 class Tokenizer(Protocol):
@@ -52,6 +56,11 @@ class ModelFacts:
     """Of the code that computes with the weights; None when that is not known (a user's own code), and then nothing
     derived from the model, such as an exported graph, is kept for other processes."""
     details: Mapping[str, object] = field(default_factory=dict)
+    objective: str = CAUSAL
+    """CAUSAL or MASKED."""
+    mask_id: int | None = None
+    """The id that stands in the input for a token to be predicted. None with a masked objective: the model itself keeps each
+    token from its own prediction, so that one pass over the text as it is predicts all of it."""
 
 
 class LanguageModel(Protocol):

@@ -12,6 +12,7 @@ PAIRED: Mapping[str, tuple[str, ...]] = {
     "training_step": ("step_p50_s", "trained_tokens_per_s"),
     "latency": ("ttft_p50_s", "tpot_p50_s", "latency_p50_s", "output_tokens_per_s"),
     "throughput": ("output_tokens_per_s", "total_tokens_per_s"),
+    "scoring": ("latency_p50_s", "scored_tokens_per_s"),
     "memory": ("peak_rss_bytes", "weights_rss_bytes", "activations_bytes", "device_peak_bytes"),
     "stress": TRIPWIRED["stress"],
     "mlperf": TRIPWIRED["mlperf"],
@@ -24,6 +25,7 @@ MIRRORS: Mapping[str, str] = {
     "trained_tokens_per_s": "step_p50_s",
     "samples_per_s": "step_p50_s",
     "total_tokens_per_s": "output_tokens_per_s",
+    "scored_tokens_per_s": "latency_p50_s",
 }
 """Metric -> the one it is a constant over, or times: the same test said in another unit, so it is counted once."""
 LATENCY_MIRRORS: Mapping[str, str] = {"output_tokens_per_s": "latency_p50_s"}
@@ -32,6 +34,7 @@ ROUNDS: Mapping[str, frozenset[str]] = {
     "training_step": frozenset({"step_p50_s", "samples_per_s", "trained_tokens_per_s"}),
     "latency": frozenset({"ttft_p50_s", "tpot_p50_s", "latency_p50_s", "prefill_p50_s", "decode_p50_s", "output_tokens_per_s"}),
     "throughput": frozenset({"output_tokens_per_s", "total_tokens_per_s"}),
+    "scoring": frozenset({"latency_p50_s", "scored_tokens_per_s"}),
 }
 """Workload -> what a single round of it can say. Anything else needs whole runs."""
 PLAIN, PLAIN_CPU = "round_p50_s", "round_cpu_p50_s"

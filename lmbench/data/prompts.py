@@ -1,4 +1,4 @@
-"""Windows of token ids: prompts that differ from the start, training batches, evaluation windows. Arithmetic on ids only."""
+"""Windows of token ids: prompts that differ from the start, examples to train on, evaluation windows. Arithmetic on ids only."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from collections.abc import Iterator
 import numpy as np
 
 from lmbench.base.errors import LmbenchError
-from lmbench.base.seams import IntArray
+from lmbench.base.seams import CAUSAL, IntArray
 
 PREFIX_TOKENS = 32
 """Prompts differ within their first PREFIX_TOKENS tokens, so that no cache of shared prefixes is measured by accident."""
+IGNORED = -100
+"""A target that is not scored; torch's cross-entropy leaves it out unless told otherwise."""
+HIDDEN_SHARE, MASKED_SHARE, REPLACED_SHARE = 0.15, 0.8, 0.1
+HIDDEN_EVERY = 8
+"""An evaluation hides every eighth token of a text at once: enough left around each, and eight passes for all."""
 
 
 def prompts(ids: IntArray, *, count: int, tokens: int, seed: int) -> IntArray:
@@ -40,23 +45,45 @@ def prompts(ids: IntArray, *, count: int, tokens: int, seed: int) -> IntArray:
     )
 
 
-def batches(ids: IntArray, *, batch: int, tokens: int, seed: int) -> Iterator[tuple[IntArray, IntArray]]:
-    """Endless (inputs, targets), each int64 [batch, tokens], targets one token ahead, starts drawn uniformly.
+def batches(
+    ids: IntArray, *, batch: int, tokens: int, seed: int, objective: str = CAUSAL, mask_id: int | None = None
+) -> Iterator[tuple[IntArray, IntArray]]:
+    """Endless (inputs, targets), each int64 [batch, tokens], of windows with uniform starts: see `examples`.
 
     Raises LmbenchError when ids [n] is shorter than tokens + 1.
     """
-    last = len(ids) - tokens
-    if last < 1:
+    if len(ids) <= tokens:
         raise LmbenchError(f"found {len(ids)} tokens of text; expected at least {tokens + 1} for sequences of {tokens}")
-    return _batches(ids, last, batch, tokens, seed)
+    rows = _rows(ids, batch, tokens, np.random.default_rng(seed))
+    hiding = np.random.default_rng((seed, 1))  # its own stream: the windows are the same whatever the objective
+    return (examples(some, objective=objective, mask_id=mask_id, generator=hiding) for some in rows)
 
 
-def _batches(ids: IntArray, last: int, batch: int, tokens: int, seed: int) -> Iterator[tuple[IntArray, IntArray]]:
-    generator = np.random.default_rng(seed)
+def _rows(ids: IntArray, batch: int, tokens: int, generator: np.random.Generator) -> Iterator[IntArray]:
     offsets = np.arange(tokens + 1)
     while True:
-        rows = ids[generator.integers(0, last, size=batch)[:, None] + offsets].astype(np.int64)
-        yield np.ascontiguousarray(rows[:, :-1]), np.ascontiguousarray(rows[:, 1:])
+        yield ids[generator.integers(0, len(ids) - tokens, size=batch)[:, None] + offsets].astype(np.int64)
+
+
+def examples(rows: IntArray, *, objective: str, mask_id: int | None, generator: np.random.Generator) -> tuple[IntArray, IntArray]:
+    """What a model of this objective is trained on: inputs and targets int64 [B, T] out of ids [B, T + 1].
+
+    causal: each target is the token after its input. masked: it is the token itself, and all are scored when the model does
+    the hiding (`mask_id` None). With a mask id, 15 % of each row (at least one) are scored and all other targets are
+    IGNORED; of those 80 % become `mask_id` in the input, 10 % a token drawn from the batch, 10 % stay (Devlin et al. 2019,
+    arXiv:1810.04805, section 3.1). Every row has equally many scored targets, so that slices of a batch weigh the same.
+    """
+    tokens = np.ascontiguousarray(rows[:, :-1])
+    if objective == CAUSAL:
+        return tokens, np.ascontiguousarray(rows[:, 1:])
+    if mask_id is None:
+        return tokens, tokens
+    first = np.arange(tokens.shape[1]) < max(1, round(HIDDEN_SHARE * tokens.shape[1]))
+    scored = generator.permuted(np.broadcast_to(first, tokens.shape), axis=1)
+    lot = generator.random(tokens.shape)
+    changed = np.where(lot < MASKED_SHARE, mask_id, generator.choice(tokens.ravel(), size=tokens.shape))
+    inputs = np.where(scored & (lot < MASKED_SHARE + REPLACED_SHARE), changed, tokens)
+    return inputs, np.where(scored, tokens, IGNORED)
 
 
 def windows(ids: IntArray, *, tokens: int, limit: int) -> IntArray:

@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from lmbench.base.seams import ModelFacts, Tokenizer
+from lmbench.base.seams import CAUSAL, ModelFacts, Tokenizer
 from lmbench.data.corpora import Corpus
+from lmbench.data.prompts import batches
 from lmbench.models.built import BuiltModel, FlopRule, Shapes, code_digest, count_parameters, torch_zeros, weights_digest
-from lmbench.models.training import pretrained_state
+from lmbench.models.training import Examples, pretrained_state
 
 
 class OwnModule(Protocol):
@@ -36,6 +38,10 @@ class Design:
     tokenizer: Tokenizer
     max_tokens: int
     train_steps: int
+    train_tokens: int = 64
+    """Length of the sequences it is pre-trained on."""
+    objective: str = CAUSAL
+    mask_id: int | None = None
 
 
 def assemble(design: Design, corpus: Corpus, seed: int) -> BuiltModel:
@@ -47,18 +53,19 @@ def assemble(design: Design, corpus: Corpus, seed: int) -> BuiltModel:
         torch.manual_seed(seed)
         module = design.make().eval()
     if design.train_steps:
-        key = {"family": design.family, **design.hyper}
-        module.load_state_dict(pretrained_state(module, design.tokenizer, corpus, design.train_steps, seed, key))
+        module.load_state_dict(_pretrained(module, design, corpus, seed))
     facts = ModelFacts(
         name=design.name,
         family=design.family,
         parameters=count_parameters(module),
         vocab_size=design.tokenizer.vocab_size,
         max_tokens=design.max_tokens,
-        carries_state=True,
+        carries_state=bool(module.state_shapes(1, 0)),
         weights_digest=weights_digest(module.state_dict()),
         code_digest=code_digest(),
         details={**design.hyper, "train_steps": design.train_steps, "tokenizer_digest": design.tokenizer.digest},
+        objective=design.objective,
+        mask_id=design.mask_id,
     )
     return BuiltModel(
         facts=facts,
@@ -69,3 +76,15 @@ def assemble(design: Design, corpus: Corpus, seed: int) -> BuiltModel:
         zeros=torch_zeros,
         flop_rule=design.flop_rule,
     )
+
+
+def _pretrained(module: nn.Module, design: Design, corpus: Corpus, seed: int) -> dict[str, Tensor]:
+    """Weights after the design's steps on the training text by its objective."""
+
+    def draws(step_tokens: int) -> Examples:
+        ids = np.array(design.tokenizer.encode(corpus.train_text), dtype=np.int64)
+        tokens, objective = design.train_tokens, design.objective
+        return batches(ids, batch=step_tokens // tokens, tokens=tokens, seed=seed, objective=objective, mask_id=design.mask_id)
+
+    text = {"corpus": corpus.digest, "tokenizer": design.tokenizer.digest, "seed": seed}
+    return pretrained_state(module, draws, design.train_steps, {"family": design.family, **design.hyper, **text})

@@ -17,8 +17,9 @@ def obstacle(case: Case) -> str | None:
     for found in (
         _form(case, model, backend),
         _served(case, model),
+        _answering(case, model),
         _level(case, model, backend, compression),
-        _training(case, backend),
+        _training(case, model, backend),
         _missing([*model.needs, *backend.needs, *compression.needs, *WORKLOADS[case.workload].needs]),
     ):
         if found:
@@ -28,7 +29,7 @@ def obstacle(case: Case) -> str | None:
 
 def _form(case: Case, model: Entry, backend: Entry) -> str | None:
     if model.form in backend.takes:
-        return None
+        return model.refuses.get(case.backend.kind)
     fit = [name for name, entry in BACKENDS.items() if model.form in entry.takes]
     return f"{case.backend.kind} cannot load a model of family {case.model.kind}; use {' or '.join(fit)}"
 
@@ -40,6 +41,14 @@ def _served(case: Case, model: Entry) -> str | None:
     return f"of an endpoint only the answers are seen, so {case.workload} cannot measure it; use {' or '.join(fit)}"
 
 
+def _answering(case: Case, model: Entry) -> str | None:
+    if model.objective == "causal" or not WORKLOADS[case.workload].generates:
+        return None
+    fit = [name for name, entry in WORKLOADS.items() if not entry.generates]
+    reason = f"{case.model.kind} predicts hidden tokens and answers no prompt, so {case.workload} cannot measure it"
+    return f"{reason}; use {' or '.join(fit)}"
+
+
 def _level(case: Case, model: Entry, backend: Entry, compression: Entry) -> str | None:
     level = case.compression.kind
     if model.form not in compression.takes:
@@ -47,9 +56,11 @@ def _level(case: Case, model: Entry, backend: Entry, compression: Entry) -> str 
     return backend.refuses.get(level)
 
 
-def _training(case: Case, backend: Entry) -> str | None:
+def _training(case: Case, model: Entry, backend: Entry) -> str | None:
     if case.workload != "training_step":
         return None
+    if not model.trained:
+        return f"{case.model.kind} is counted, not trained by gradients, so there is no step to measure; use another model"
     if backend.trainer is None:
         fit = [name for name, entry in BACKENDS.items() if entry.trainer]
         return f"{case.backend.kind} does not train; use {' or '.join(fit)}"

@@ -51,14 +51,16 @@ def check(subject: Subject, case: Case, model: LanguageModel, valid_ids: IntArra
         _check_engine(case, model, method, asked, found)
     sparsity = subject.engine.describe().get("zero_share") if "sparsity" in method.lineage else None
     reasons = {} if sparsity is not None else {"sparsity": f"compression {method.name!r} removes no weights"}
-    fidelity = Fidelity(values={**values, "sparsity": _number(sparsity)}, reasons=reasons)
+    if found.measure != "perplexity":
+        reasons["perplexity"] = f"{model.facts.name} predicts hidden tokens, not the next one: see {found.measure}"
+    fidelity = Fidelity(values={**values, "sparsity": _number(sparsity), **dict.fromkeys(reasons)}, reasons=reasons)
     return dataclasses.replace(subject, fidelity=fidelity)
 
 
 def compare(parent: Answers, subject: Answers) -> dict[str, float]:
-    """perplexity, perplexity_ratio, kl_divergence, top1_agreement and max_logit_difference of a subject's answers."""
+    """Perplexity of its kind, perplexity_ratio, kl_divergence, top1_agreement and max_logit_difference of a subject's answers."""
     return {
-        "perplexity": subject.perplexity,
+        subject.measure: subject.perplexity,
         "perplexity_ratio": subject.perplexity / parent.perplexity,
         "kl_divergence": kl_divergence(parent.logits, subject.logits),
         "top1_agreement": top1_agreement(parent.logits, subject.logits),

@@ -12,9 +12,9 @@ from lmbench.base.cache import build_for_now, build_once
 from lmbench.base.digest import digest_bytes
 from lmbench.base.errors import SubjectError
 from lmbench.base.registry import BACKENDS, MODELS, resolve
-from lmbench.base.seams import Compression, FloatArray, IntArray, LanguageModel
+from lmbench.base.seams import CAUSAL, Compression, FloatArray, IntArray, LanguageModel, ModelFacts
 from lmbench.compress import none
-from lmbench.data.prompts import windows
+from lmbench.data.prompts import HIDDEN_EVERY, windows
 from lmbench.plan.case import Case
 from lmbench.subject.fidelity import require_finite, summed_loss
 from lmbench.subject.protocol import Subject
@@ -41,10 +41,11 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """Logits [P, T, V] on the prompts, and exp(mean loss) over the windows."""
+    """Logits [P, T, V] on the prompts, and exp(mean loss) over the windows; `measure` is that number's name as a metric."""
 
     logits: FloatArray
     perplexity: float
+    measure: str
 
 
 def probe(valid_ids: IntArray, max_tokens: int) -> Probe:
@@ -67,11 +68,20 @@ def ask(subject: Subject, asked: Probe, what: str, *, stepwise: bool = True) -> 
     """The subject's answers, every sequence alone (so that compiled engines need few graphs).
 
     `stepwise` answers the last tokens of each prompt by decoding from the state, as generation does, so that a broken
-    cache shows; models without a state have only the full pass. FidelityError when a logit is not finite.
+    cache shows; models without a state have only the full pass. One that predicts hidden tokens is asked for every token of
+    prompts and windows, each hidden once. FidelityError when a logit is not finite.
     """
     logits = [_prompt_logits(subject, prompt[None], stepwise=stepwise) for prompt in asked.prompts]
     answered = require_finite(np.concatenate(logits), what)
-    return Answers(logits=answered, perplexity=_perplexity(subject, asked.windows, what))
+    perplexity = _perplexity(subject, asked.windows, what)
+    return Answers(logits=answered, perplexity=perplexity, measure=measure(subject.model.facts))
+
+
+def measure(facts: ModelFacts) -> str:
+    """The metric that exp(mean loss) over the windows is, by what the model predicts and how that is hidden."""
+    if facts.objective == CAUSAL:
+        return "perplexity"
+    return "pseudo_perplexity" if facts.mask_id is None else "masked_perplexity"
 
 
 def parent_answers(case: Case, model: LanguageModel, asked: Probe) -> Answers:
@@ -85,6 +95,8 @@ def parent_answers(case: Case, model: LanguageModel, asked: Probe) -> Answers:
         "backend": backend,
         "versions": {need.module: importlib.metadata.version(need.module) for need in BACKENDS[backend].needs},
     }
+    if model.facts.objective != CAUSAL:
+        key |= {"measure": measure(model.facts), "hidden_every": HIDDEN_EVERY}
 
     def build(folder: Path) -> None:
         parent = reference(case, model)
@@ -94,7 +106,7 @@ def parent_answers(case: Case, model: LanguageModel, asked: Probe) -> Answers:
 
     folder = build_for_now(build) if model.facts.code_digest is None else build_once("reference", key, build)
     with np.load(folder / ANSWERS, allow_pickle=False) as kept:
-        return Answers(logits=kept["logits"], perplexity=float(kept["perplexity"]))
+        return Answers(logits=kept["logits"], perplexity=float(kept["perplexity"]), measure=measure(model.facts))
 
 
 def reference(case: Case, model: LanguageModel, level: Compression | None = None) -> Subject:
@@ -104,6 +116,8 @@ def reference(case: Case, model: LanguageModel, level: Compression | None = None
 
 
 def _prompt_logits(subject: Subject, ids: IntArray, *, stepwise: bool) -> FloatArray:
+    if subject.model.facts.objective != CAUSAL:
+        return _filled_in(subject, ids)
     split = ids.shape[1] - DECODED_TOKENS
     if subject.repeats_full_forward or not stepwise or split < 1:
         return subject.logits(ids)
@@ -117,5 +131,28 @@ def _prompt_logits(subject: Subject, ids: IntArray, *, stepwise: bool) -> FloatA
 
 
 def _perplexity(subject: Subject, rows: IntArray, what: str) -> float:
-    loss = sum(summed_loss(require_finite(subject.logits(row[None, :-1]), what), row[None, 1:]) for row in rows)
+    causal = subject.model.facts.objective == CAUSAL
+    loss = 0.0
+    for row in rows:
+        ids = row[None, :-1]
+        logits = subject.logits(ids) if causal else _filled_in(subject, ids)
+        loss += summed_loss(require_finite(logits, what), row[None, 1:] if causal else ids)
     return float(np.exp(loss / rows[:, 1:].size))
+
+
+def _filled_in(subject: Subject, ids: IntArray) -> FloatArray:
+    """Logits [B, T, V] of ids [B, T] themselves, from passes in which they are hidden.
+
+    A model that hides each token from its own prediction needs one pass. Otherwise every HIDDEN_EVERY-th token is hidden at
+    once, in as many passes shifted by one: every token is predicted once, and the parent is shown the same. (Salazar et al.
+    2020, arXiv:1910.14659, hide one token at a time, in as many passes as there are tokens.)
+    """
+    mask_id = subject.model.facts.mask_id
+    if mask_id is None:
+        return subject.logits(ids)
+    logits = np.empty((*ids.shape, subject.model.facts.vocab_size), dtype=np.float32)
+    for first in range(min(HIDDEN_EVERY, ids.shape[1])):
+        hidden = ids.copy()
+        hidden[:, first::HIDDEN_EVERY] = mask_id
+        logits[:, first::HIDDEN_EVERY] = subject.logits(hidden)[:, first::HIDDEN_EVERY]
+    return logits

@@ -66,6 +66,14 @@ class ThroughputParams(Params):
     )
 
 
+class ScoringParams(Params):
+    """`scoring`: one full forward pass over a batch of validation text, logits at every position."""
+
+    batch: Count = Field(1, description="sequences scored together")
+    tokens: Count = Field(64, description="tokens per sequence (every sequence is different)")
+    budget: Budget = Field(Budget(), description="how long to measure")
+
+
 class MemoryParams(Params):
     """`memory`: each term of memory, measured in a fresh process beside its estimate."""
 
@@ -154,6 +162,7 @@ WORKLOAD_PARAMS: dict[str, type[Params]] = {
     "training_step": TrainingStepParams,
     "latency": LatencyParams,
     "throughput": ThroughputParams,
+    "scoring": ScoringParams,
     "memory": MemoryParams,
     "stress": StressParams,
     "mlperf": MlperfParams,

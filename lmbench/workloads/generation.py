@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from lmbench.base.errors import LmbenchError, WorkloadError
-from lmbench.base.seams import FloatArray, IntArray
+from lmbench.base.seams import CAUSAL, FloatArray, IntArray
 from lmbench.data.prompts import prompts
 from lmbench.measure.clock import Clock
 from lmbench.subject.protocol import Subject
@@ -141,8 +141,13 @@ def prompt_pool(ids: IntArray, *, tokens: int, least: int, seed: int) -> PromptP
 
 
 def require_room(subject: Subject, prompt_tokens: int, output_tokens: int) -> None:
-    """Raise WorkloadError when the model cannot hold prompt and output together."""
+    """Raise WorkloadError when the model does not generate or cannot hold prompt and output together."""
     facts = subject.model.facts
+    if facts.objective != CAUSAL:
+        raise WorkloadError(
+            f"found model {facts.name!r}, which predicts hidden tokens; expected one that predicts the next, to generate with; "
+            "measure it with scoring"
+        )
     if prompt_tokens + output_tokens > facts.max_tokens:
         raise WorkloadError(
             f"found {prompt_tokens} prompt and {output_tokens} output tokens; expected at most {facts.max_tokens} together "

@@ -54,7 +54,7 @@ def source(context: Context) -> RoundSource:
     params = TrainingStepParams.model_validate(context.case.params)
     subject = context.build.trainer(learning_rate=params.learning_rate, precision=params.precision)
     sequences = params.batch * params.accumulate
-    source = batches(context.text().train, batch=sequences, tokens=params.tokens, seed=context.case.seed)
+    source = _batches(context.text().train, sequences, params, subject, context.case.seed)
 
     def call(index: int) -> Durations:  # noqa: ARG001 - a step follows the one before, so its batch is always the next
         batch = next(source)
@@ -73,8 +73,8 @@ def _measure(context: Context, params: TrainingStepParams, subject: TrainingSubj
     seed = context.case.seed
     text = context.text()
     sequences = params.batch * params.accumulate
-    source = batches(text.train, batch=sequences, tokens=params.tokens, seed=seed)
-    fixed = next(batches(text.valid, batch=params.batch, tokens=params.tokens, seed=seed))
+    source = _batches(text.train, sequences, params, subject, seed)
+    fixed = next(_batches(text.valid, params.batch, params, subject, seed))
     resettable = reset_peak()
     course = _fixed_course(context, subject, source, fixed)
     rounds = measure_rounds(
@@ -101,6 +101,12 @@ def _measure(context: Context, params: TrainingStepParams, subject: TrainingSubj
         },
         notes=notes,
     )
+
+
+def _batches(ids: IntArray, batch: int, params: TrainingStepParams, subject: TrainingSubject, seed: int) -> Batches:
+    """Endless batches of ids [n], with what the model is trained to predict in them."""
+    facts = subject.model.facts
+    return batches(ids, batch=batch, tokens=params.tokens, seed=seed, objective=facts.objective, mask_id=facts.mask_id)
 
 
 def _fixed_course(context: Context, subject: TrainingSubject, source: Batches, fixed: tuple[IntArray, IntArray]) -> Course:

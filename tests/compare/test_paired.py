@@ -160,6 +160,7 @@ def test_metrics_that_say_the_same_count_once_and_those_a_suite_names_decide() -
     assert tests_of(case("training_step")) == 1
     assert tests_of(case("latency")) == 3
     assert tests_of(case("throughput")) == 1
+    assert tests_of(case("scoring")) == 1
     assert tests_of(None) == 1
     assert tests_of(case("latency", prefill_p50_s=0.1)) == 4
     assert count_cells([case("latency"), None, case("training_step")]) == 5
@@ -170,6 +171,7 @@ def test_metrics_that_say_the_same_count_once_and_those_a_suite_names_decide() -
 def test_a_quantile_or_a_peak_needs_whole_runs() -> None:
     assert needs_runs(case("stress")) and needs_runs(case("memory"))
     assert not needs_runs(case("latency", perplexity=0.01))
+    assert not needs_runs(case("scoring", masked_perplexity=0.01))
     assert needs_runs(case("latency", latency_p95_s=0.1))
 
 

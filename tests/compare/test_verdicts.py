@@ -40,7 +40,7 @@ def test_an_untouched_rerun_is_ok_everywhere(workload: str, k: int) -> None:
     assert not suspects(stored[-1], stored)
 
 
-@pytest.mark.parametrize("workload", ["training_step", "latency", "throughput", "stress"])
+@pytest.mark.parametrize("workload", ["training_step", "latency", "throughput", "scoring", "stress"])
 @settings(max_examples=20, deadline=None)
 @given(k=st.integers(1, 5), factor=st.floats(2.6, 8.0))
 def test_a_model_twice_as_slow_regresses_with_any_number_of_stored_runs(workload: str, k: int, factor: float) -> None:

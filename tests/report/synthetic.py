@@ -1,4 +1,4 @@
-"""Made-up records of all five workloads, alike in shape to real ones and equal on every run."""
+"""Made-up records of all workloads, alike in shape to real ones and equal on every run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lmbench.record.record import Failure, Record
 
 MACHINE = "linux-x86_64-2cpu"
 MACHINE_ID = "Linux-CPython-3.11-64bit"
-WORKLOADS = ("training_step", "latency", "throughput", "memory", "stress", "mlperf")
+WORKLOADS = ("training_step", "latency", "throughput", "scoring", "memory", "stress", "mlperf")
 ENVIRONMENT: Mapping[str, Any] = {
     "cpu": {"model": "Example CPU @ 2.5 GHz", "cores": 2, "flags": ["avx2", "fma"]},
     "memory_bytes": 8 << 30,
@@ -316,6 +316,12 @@ def _stress(scale: float, rng: np.random.Generator) -> _Built:
     return metrics, {"latency": _times(rng, 0.2 * scale, 200), "service": service}, "latency", details
 
 
+def _scoring(scale: float, rng: np.random.Generator) -> _Built:
+    passes = _times(rng, 0.01 * scale, 60)
+    metrics = [*_distribution("latency", passes), metric("scored_tokens_per_s", 6400 / scale, n=60), metric("mfu", 0.4 / scale)]
+    return metrics, {"latency": passes}, "latency", {"tokens_per_pass": 64}
+
+
 def _mlperf(scale: float, rng: np.random.Generator) -> _Built:
     latencies = _times(rng, 0.2 * scale, 120)
     metrics = [
@@ -330,6 +336,7 @@ _BUILDERS = {
     "training_step": _training,
     "latency": _latency,
     "throughput": _throughput,
+    "scoring": _scoring,
     "memory": _memory,
     "stress": _stress,
     "mlperf": _mlperf,
