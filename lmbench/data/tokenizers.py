@@ -96,11 +96,12 @@ class FileTokenizer:
 
 
 def build(spec: str | Mapping[str, Any], corpus: Corpus) -> Tokenizer:
-    """A tokenizer from 'bytes', 'characters', 'bpe' or a mapping {'kind': ..., 'vocab_size': n (bpe), 'path': p (file)}.
+    """A tokenizer from 'bytes', 'characters', 'bpe', 'bpe-4096', the path of a tokenizer.json, or a mapping {'kind': ...,
+    'vocab_size': n (bpe), 'path': p (file)}.
 
     Trained ones see the training text only. Raises ConfigError for what cannot be understood.
     """
-    declared: dict[str, Any] = {"kind": spec} if isinstance(spec, str) else dict(spec)
+    declared = _declared(spec) if isinstance(spec, str) else dict(spec)
     kind = declared.pop("kind", None)
     takes = {"bpe": {"vocab_size"}, "file": {"path"}}.get(str(kind), set())
     if kind not in KINDS:
@@ -114,6 +115,14 @@ def build(spec: str | Mapping[str, Any], corpus: Corpus) -> Tokenizer:
     if kind == "file":
         return from_file(Path(str(declared.get("path", "tokenizer.json"))))
     return bpe(corpus, declared.get("vocab_size", DEFAULT_BPE_VOCAB))
+
+
+def _declared(spec: str) -> dict[str, Any]:
+    """One word as the mapping it stands for."""
+    if spec.endswith(".json"):
+        return {"kind": "file", "path": spec}
+    kind, _, size = spec.partition("-")
+    return {"kind": kind, "vocab_size": int(size)} if kind == "bpe" and size.isdecimal() else {"kind": spec}
 
 
 def characters(text: str) -> CharacterTokenizer:

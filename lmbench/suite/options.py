@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 
 from lmbench.suite.params import Count, Params, Seconds
 
-Size = Literal["nano", "tiny", "mini", "small", "base"]
+RecurrentSize = Literal["tiny", "mini", "small"]
+DecoderSize = Literal["nano", "mini", "small", "base"]
 
 
 class ModelOptions(Params):
@@ -21,26 +22,88 @@ class ModelOptions(Params):
 
 
 class RecurrentOptions(ModelOptions):
-    """`char-gru` and `lstm`."""
+    """`char-gru`, `lstm` and `bilstm` (there for each direction)."""
 
-    size: Size | None = Field(None, description="named size; the other options override it")
+    size: RecurrentSize | None = Field(None, description="named size; the other options override it")
     embedding: Count | None = Field(None, description="width of the token embedding")
     hidden: Count | None = Field(None, description="width of the recurrent state")
     layers: Count | None = Field(None, description="recurrent layers")
 
 
-class DecoderOptions(ModelOptions):
-    """`decoder`."""
+class BlockOptions(ModelOptions):
+    """What every decoder takes, those without heads to share included."""
 
-    size: Size | None = Field(None, description="named size; the other options override it")
-    width: Count | None = Field(None, description="model width d")
+    size: DecoderSize | None = Field(None, description="named size; the other options override it")
+    hidden: Count | None = Field(None, description="model width")
     layers: Count | None = Field(None, description="blocks")
     heads: Count | None = Field(None, description="query heads")
-    kv_heads: Count | None = Field(None, description="key and value heads; fewer than heads is grouped-query attention")
-    mlp_width: Count | None = Field(None, description="hidden width of the MLP")
-    positions: Literal["rotary", "learned"] | None = Field(None, description="position information")
+    mlp: Count | None = Field(None, description="hidden width of the MLP; default: 4 hidden, for swiglu 8/3 hidden")
+    activation: Literal["swiglu", "gelu"] | None = Field(None, description="MLP variant")
     norm: Literal["rms", "layer"] | None = Field(None, description="normalisation before each block")
-    mlp: Literal["swiglu", "gelu"] | None = Field(None, description="MLP variant")
+    positions: Literal["rotary", "learned"] | None = Field(None, description="position information")
+    rotary_base: Annotated[float, Field(gt=0)] | None = Field(None, description="base of the rotary angles (10000)")
+    bias: bool | None = Field(None, description="biases in attention and MLP, as in GPT-2 (false)")
+    tied: bool | None = Field(None, description="the output shares the embedding's weights (false)")
+
+
+class DecoderOptions(BlockOptions):
+    """`decoder`."""
+
+    kv_heads: Count | None = Field(None, description="key and value heads; fewer than heads is grouped-query attention")
+
+
+class MoeOptions(DecoderOptions):
+    """`moe`."""
+
+    experts: Count | None = Field(None, description="MLPs per block (8)")
+    active: Count | None = Field(None, description="experts each token passes through (2)")
+
+
+class LshOptions(BlockOptions):
+    """`lsh-decoder`."""
+
+    buckets: Count | None = Field(None, description="hash buckets: even, up to 256, or 1 for no hashing (16)")
+    rounds: Count | None = Field(None, description="independent hashes (4)")
+    chunk: Count | None = Field(
+        None, description="tokens per chunk; one sees its own chunk and the one before in its bucket (32)"
+    )
+
+
+class AdaptiveOptions(DecoderOptions):
+    """`adaptive`."""
+
+    cutoffs: list[Count] | None = Field(None, description="most frequent tokens before each further band, rising (V/8, V/2)")
+    factor: Count | None = Field(None, description="how much narrower each band is than the one before (4)")
+
+
+class NGramOptions(Params):
+    """`n-gram`."""
+
+    order: Annotated[int, Field(ge=1, le=5)] | None = Field(None, description="n: the next token is predicted from n - 1 (3)")
+    smoothing: Literal["kneser-ney", "witten-bell"] | None = Field(None, description="where unseen n-grams get probability from")
+    tokenizer: str | None = Field(None, description="bytes, characters, bpe, bpe-<vocabulary size>, or a tokenizer.json")
+    max_tokens: Count | None = Field(None, description="longest context in tokens")
+
+
+class FeedForwardOptions(ModelOptions):
+    """`feed-forward`."""
+
+    size: RecurrentSize | None = Field(None, description="named size; the other options override it")
+    window: Count | None = Field(None, description="tokens the next one is predicted from")
+    embedding: Count | None = Field(None, description="width of the token embedding")
+    hidden: Count | None = Field(None, description="width of the tanh layer")
+    direct: bool | None = Field(None, description="also connect the embeddings to the logits directly (false)")
+
+
+class EncoderOptions(ModelOptions):
+    """`encoder`."""
+
+    size: DecoderSize | None = Field(None, description="named size; the other options override it")
+    hidden: Count | None = Field(None, description="model width")
+    layers: Count | None = Field(None, description="blocks")
+    heads: Count | None = Field(None, description="attention heads")
+    mlp: Count | None = Field(None, description="hidden width of the MLP")
+    positions: Literal["learned", "sinusoidal"] | None = Field(None, description="position information")
 
 
 class HuggingFaceOptions(Params):
@@ -141,6 +204,13 @@ class PruneOptions(Params):
 MODEL_OPTIONS: dict[str, type[Params]] = {
     "char-gru": RecurrentOptions,
     "lstm": RecurrentOptions,
+    "bilstm": RecurrentOptions,
+    "n-gram": NGramOptions,
+    "feed-forward": FeedForwardOptions,
+    "moe": MoeOptions,
+    "lsh-decoder": LshOptions,
+    "adaptive": AdaptiveOptions,
+    "encoder": EncoderOptions,
     "decoder": DecoderOptions,
     "huggingface": HuggingFaceOptions,
     "onnx-file": OnnxFileOptions,

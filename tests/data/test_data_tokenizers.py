@@ -66,11 +66,17 @@ def test_bpe_is_trained_once_and_the_same_everywhere(bpe: Tokenizer, tmp_path: P
     assert build({"kind": "bpe", "vocab_size": 280}, CORPUS).digest == bpe.digest
 
 
+def test_a_word_may_name_the_size(tmp_path: Path, bpe: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LMBENCH_CACHE", str(tmp_path))
+    assert build("bpe-280", CORPUS).digest == bpe.digest
+
+
 def test_a_file_is_a_tokenizer(tmp_path: Path, bpe: Tokenizer) -> None:
     assert isinstance(bpe, tokenizers.FileTokenizer)
     bpe.save(tmp_path / "tokenizer.json")
     read = build({"kind": "file", "path": str(tmp_path / "tokenizer.json")}, CORPUS)
     assert read.encode("the lazy dog") == bpe.encode("the lazy dog")
+    assert build(str(tmp_path / "tokenizer.json"), CORPUS).digest == read.digest
     (tmp_path / "broken.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"broken\.json, which cannot be read"):
         tokenizers.from_file(tmp_path / "broken.json")
