@@ -118,8 +118,8 @@ class Encoder(nn.Module):
         return ()
 
     def _initialize(self) -> None:
-        """Layers as torch.nn.Transformer's (Glorot and Bengio 2010), which lets narrow ones attend sooner than BERT's constant
-        deviation of 0.02; that is the embeddings', but for those that are scaled to stand beside sinusoids. Biases 0.
+        """Blocks as torch.nn.Transformer's (Glorot and Bengio 2010): BERT's deviation of 0.02 is little for narrow ones. The
+        head and embeddings have it, but for embeddings that are scaled to stand beside sinusoids; biases are 0.
         """
         for part in self.modules():
             if isinstance(part, nn.Linear):
@@ -127,6 +127,7 @@ class Encoder(nn.Module):
                 nn.init.zeros_(part.bias)
             elif isinstance(part, nn.Embedding):
                 nn.init.normal_(part.weight, std=0.02 if self.places is not None else self.shape.hidden**-0.5)
+        nn.init.normal_(self.head.weight, std=0.02)
 
 
 def sinusoids(place: Tensor, hidden: int) -> Tensor:

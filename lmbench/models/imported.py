@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lmbench.base.errors import SubjectError
-from lmbench.base.seams import LanguageModel, ModelFacts, Tokenizer
+from lmbench.base.seams import CAUSAL, MASKED, LanguageModel, ModelFacts, Tokenizer
 from lmbench.data import tokenizers
 from lmbench.data.corpora import Corpus
 from lmbench.models.built import BuiltModel, FlopRule, Shapes, count_parameters, torch_zeros, weights_digest
@@ -42,9 +42,10 @@ def build(name: str, options: Mapping[str, Any], corpus: Corpus, seed: int) -> L
 
     It may return a LanguageModel, which is taken as it is, or a torch module with forward(ids) -> logits or with the
     contract of lmbench.base.seams; a module that carries state offers empty_state(batch) -> tuple of tensors. Optional
-    attributes of the module: vocab_size, max_tokens, tokenizer, flops(batch=, tokens=, past=, kept=) -> int. The options
-    'tokenizer' (bytes by default) and 'max_tokens' are ours, everything else is the callable's. torch is seeded for
-    the call. One tiny forward checks the shapes; SubjectError says what was found and what was expected.
+    attributes of the module: vocab_size, max_tokens, tokenizer, flops(batch=, tokens=, past=, kept=) -> int, objective and
+    mask_id (those of ModelFacts; without them it is taken for a causal one). The options 'tokenizer' (bytes by default) and
+    'max_tokens' are ours, everything else is the callable's. torch is seeded for the call. One tiny forward checks the
+    shapes; SubjectError says what was found and what was expected.
     """
     made = _call(name, _find(name, options), options, seed)
     if not isinstance(made, nn.Module):
@@ -152,10 +153,19 @@ def _model(
         carries_state=bool(state),
         weights_digest=weights_digest(module.state_dict()),
         details={"target": options["target"], "plain": isinstance(module, Plain)},
+        objective=_objective(made, str(options["target"])),
+        mask_id=getattr(made, "mask_id", None),
     )
     return BuiltModel(
         facts=facts, form="module", module=module, tokenizer=tokenizer, state_shapes=shapes, zeros=torch_zeros, flop_rule=rule
     )
+
+
+def _objective(made: nn.Module, target: str) -> str:
+    objective: Any = getattr(made, "objective", CAUSAL)
+    if objective not in (CAUSAL, MASKED):
+        raise SubjectError(f"{target} has the objective {objective!r}; expected {CAUSAL!r} or {MASKED!r}")
+    return str(objective)
 
 
 def _tokenizer(made: nn.Module, options: Mapping[str, Any], corpus: Corpus) -> Tokenizer:

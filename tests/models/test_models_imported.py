@@ -50,6 +50,14 @@ class Forgetful(Stateful):
         return super().forward(ids, positions, *state)[:2]
 
 
+class Filling(Plain):
+    objective, mask_id = "masked", 255
+
+
+class Guessing(Plain):
+    objective = "prefix"
+
+
 class Flat(nn.Module):
     def forward(self, ids):
         return ids.float()
@@ -109,6 +117,15 @@ def test_a_contract_module_keeps_its_state_and_flops(corpus: Corpus) -> None:
     assert model.facts.carries_state
     assert model.facts.max_tokens == 9
     assert model.flops(batch=3, tokens=5, kept=2) == 2 * 3 * 2 * 8 * 256
+
+
+def test_a_module_may_say_that_it_predicts_hidden_tokens(corpus: Corpus) -> None:
+    facts = imported("Filling", corpus).facts
+    assert (facts.objective, facts.mask_id) == ("masked", 255)
+    facts = imported("Plain", corpus).facts
+    assert (facts.objective, facts.mask_id) == ("causal", None)
+    with pytest.raises(SubjectError, match="objective 'prefix'; expected 'causal' or 'masked'"):
+        imported("Guessing", corpus)
 
 
 def test_a_finished_model_is_taken_as_it_is(corpus: Corpus) -> None:
