@@ -142,6 +142,7 @@ def test_the_shipped_suites_are_valid() -> None:
         "training",
         "inference",
         "memory",
+        "models",
         "stress",
         "gate",
         "serving",
