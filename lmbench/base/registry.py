@@ -22,9 +22,9 @@ class Entry:
     """One member of an axis.
 
     `target` is 'module:attribute'. `takes` lists the model forms a backend, compression or workload can work with, `form` is
-    the form a model comes in. `refuses` maps a compression to the reason a backend cannot run it here, and a backend to the
-    reason it cannot run a model. `trainer` is the target that trains, where the backend can; a model that is not `trained` by
-    gradients has nothing to give it. `source` makes the rounds of a workload that can be measured
+    the form a model comes in. `refuses` maps a compression to the reason a backend cannot run it here, and a backend
+    or a compression to the reason it is nothing for a model. `trainer` is the target that trains, where the backend can; a model
+    that is not `trained` by gradients has nothing to give it. `source` makes the rounds of a workload that can be measured
     round by round beside another process, `check` finds faults in its parameters that their types do not show, and one that
     `generates` needs a model whose `objective` is causal (see base.seams).
     """
@@ -61,7 +61,11 @@ MODELS: Mapping[str, Entry] = {
         target="lmbench.models.ngram:build",
         about="n-gram counts, Kneser-Ney or Witten-Bell",
         needs=(TORCH, TOKENIZERS),
-        refuses={"onnxruntime": "torch's ONNX exporter has no translation of the table look-up (searchsorted); use torch"},
+        refuses={
+            "onnxruntime": "torch's ONNX exporter has no translation of the table look-up (searchsorted); use torch",
+            "int8-dynamic": "an n-gram model has no Linear layers to quantize; use none or bf16",
+            "prune-magnitude": "an n-gram model has no Linear layers to prune; use none or bf16",
+        },
         trained=False,
     ),
     "feed-forward": Entry(

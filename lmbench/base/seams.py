@@ -61,6 +61,8 @@ class ModelFacts:
     mask_id: int | None = None
     """The id that stands in the input for a token to be predicted. None with a masked objective: the model itself keeps each
     token from its own prediction, so that one pass over the text as it is predicts all of it."""
+    reads_all_weights: bool = True
+    """False: a step reads only the part of the weights its tokens lead to (look-ups, experts), so bytes per step are unknown."""
 
 
 class LanguageModel(Protocol):

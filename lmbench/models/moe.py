@@ -71,4 +71,4 @@ def build(name: str, options: Mapping[str, Any], corpus: Corpus, seed: int) -> B
     model = assemble(mixture, corpus, seed)
     idle = shape.layers * (experts - active) * count_parameters(model.module.blocks[0].mlp.experts[0])
     details = {**model.facts.details, "active_parameters": model.facts.parameters - idle}
-    return replace(model, facts=replace(model.facts, details=details))
+    return replace(model, facts=replace(model.facts, details=details, reads_all_weights=active == experts))

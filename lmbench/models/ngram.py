@@ -124,6 +124,7 @@ def build(name: str, options: Mapping[str, Any], corpus: Corpus, seed: int) -> B
         carries_state=True,
         weights_digest=weights_digest(module.state_dict()),
         code_digest=code_digest(),
+        reads_all_weights=False,
         details={"order": order, "smoothing": smoothing, "tokenizer_digest": tokenizer.digest},
     )
     model = BuiltModel(

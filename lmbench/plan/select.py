@@ -53,7 +53,7 @@ def _level(case: Case, model: Entry, backend: Entry, compression: Entry) -> str 
     level = case.compression.kind
     if model.form not in compression.takes:
         return f"{level} cannot be applied to a model of family {case.model.kind}; use none"
-    return backend.refuses.get(level)
+    return model.refuses.get(level) or backend.refuses.get(level)
 
 
 def _training(case: Case, model: Entry, backend: Entry) -> str | None:

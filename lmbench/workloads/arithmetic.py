@@ -49,10 +49,11 @@ def generation_flops(subject: Subject, *, batch: int, prompt: int, output: int) 
 def decode_bytes(subject: Subject, *, batch: int, past: int) -> int | None:
     """Bytes one decode step must read after `past` tokens: all weights once and the state of every sequence.
 
+    None when that is not known: the engine does not tell its weights, or the model reads only some of them.
     (Agarwal et al., "LLM Inference Performance Engineering", Databricks, 2023: model bandwidth utilization.)
     """
     weights = subject.engine.describe().get("weight_bytes")
-    if not isinstance(weights, int):
+    if not isinstance(weights, int) or not subject.model.facts.reads_all_weights:
         return None
     if subject.repeats_full_forward:
         return weights

@@ -11,7 +11,7 @@ from lmbench.plan.case import Case, Choice
 GENERATING = {"latency", "throughput", "stress", "mlperf"}
 
 
-def case(kind: str, workload: str, backend: str = "torch") -> Case:
+def case(kind: str, workload: str, backend: str = "torch", level: str = "none") -> Case:
     return Case(
         suite="s.suite.yaml",
         name="n",
@@ -19,7 +19,7 @@ def case(kind: str, workload: str, backend: str = "torch") -> Case:
         params={},
         model=Choice(name="m", kind=kind),
         backend=Choice(name=backend, kind=backend),
-        compression=Choice(name="none", kind="none"),
+        compression=Choice(name=level, kind=level),
         corpus={"source": "python-reference"},
     )
 
@@ -51,6 +51,7 @@ def test_a_counted_model_is_neither_trained_nor_exported() -> None:
     assert "counted, not trained" in str(select.obstacle(case("n-gram", "training_step")))
     assert "searchsorted" in str(select.obstacle(case("n-gram", "latency", "onnxruntime")))
     assert select.obstacle(case("n-gram", "latency")) is None
+    assert "no Linear layers" in str(select.obstacle(case("n-gram", "latency", level="int8-dynamic")))
 
 
 def test_the_registry_knows_two_objectives() -> None:

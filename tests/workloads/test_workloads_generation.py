@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -90,6 +93,10 @@ def test_flops_and_bytes_follow_the_model() -> None:
     _, stateless, _ = make("latency", {}, model={"parameters": 1000, "carries_state": False})
     assert decode_flops(stateless.subject(), batch=1, past=10) == 2 * 1000 * 11
     assert decode_bytes(stateless.subject(), batch=3, past=10) == 4000
+    partial = stateless.subject()
+    facts = replace(partial.model.facts, reads_all_weights=False)
+    model: Any = partial.model
+    assert decode_bytes(replace(partial, model=replace(model, facts=facts)), batch=3, past=10) is None
 
 
 @pytest.mark.parametrize(
