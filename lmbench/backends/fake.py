@@ -25,12 +25,13 @@ def load(model: LanguageModel, method: Compression, options: Mapping[str, Any]) 
     Options: `perturb`, standard deviation of a fixed noise added to all logits; `crash`, what each forward does
     ('no', 'exception', 'segfault' or 'hang').
     """
+    del method
     only(NAME, options, ["crash", "perturb"])
     perturb = options.get("perturb", 0.0)
     if isinstance(perturb, bool) or not isinstance(perturb, int | float) or perturb < 0:
         raise ConfigError([problem(NAME, "perturb", repr(perturb), "a number of at least 0")])
     crash = choice(NAME, options, "crash", ("no", "exception", "segfault", "hang"))
-    return FakeEngine(model=model, function=method.on_module(model.module, "fake"), perturb=float(perturb), crash=crash)
+    return FakeEngine(model=model, function=model.module, perturb=float(perturb), crash=crash)
 
 
 class FakeEngine:

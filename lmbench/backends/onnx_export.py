@@ -7,72 +7,54 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmbench.base.cache import build_for_now, build_once
+from lmbench.backends.artifact import Artifact, made
 from lmbench.base.errors import SubjectError
 from lmbench.base.seams import Compression, LanguageModel
 
 RECIPE = 1
 """Raise when the export changes, so that files of the old recipe are not found."""
+WEIGHTS = "onnx"
 FILE, FACTS = "model.onnx", "facts.json"
 MAX_BATCH = 4096
 # The example that is traced. Sizes of 0 and 1 would become constants, and equal ones would be taken for one size.
 BATCH, TOKENS, KEPT, PAST = 2, 5, 3, 7
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Artifact:
-    """An ONNX file ready to load, what is known of its weights, and whether it was made just now."""
-
-    path: Path
-    facts: Mapping[str, Any]
-    """initializer_bytes, zero_share, opset."""
-    built: bool
-    files: tuple[Path, ...]
-    """The file and its external data."""
-
-
 def prepare(model: LanguageModel, method: Compression) -> Artifact:
-    """The ONNX file of `model` at this level, from the cache or built now."""
+    """The ONNX file of `model` at this level, from the cache or built now.
+
+    Facts: initializer_bytes, zero_share, opset, external (names of files with data outside the graph).
+    """
     built: list[str] = []
-    key: dict[str, object] = {"recipe": RECIPE, "weights": model.facts.weights_digest, "versions": _versions()}
-    key["code"] = model.facts.code_digest
-    if model.form == "onnx":
-        source = Path(model.module)
-    else:
-        module = method.on_module(model.module, "onnx")
-        key |= {"family": model.facts.family, "max_tokens": model.facts.max_tokens, "details": dict(model.facts.details)}
-        key |= {"module": "parent" if module is model.module else dict(method.lineage)}
-
-        def export(folder: Path) -> None:
-            export_module(model, module, folder / FILE)
-            built.append("export")
-
-        source = _made(model, key, export) / FILE
+    key: dict[str, object] = {"recipe": RECIPE, "versions": _versions()}
+    source = Path(model.module) if model.form == WEIGHTS else exported(model)
 
     def change(folder: Path) -> None:
-        changed = method.on_graph(source, folder)
+        changed = method.on_file(model, source, folder, WEIGHTS)
         (folder / FACTS).write_text(json.dumps(graph_facts(changed)))
         built.append("graph")
 
-    folder = _made(model, key | {"graph": dict(method.lineage)}, change)
+    folder = made("onnx", model, key | {"graph": dict(method.lineage)}, change)
     path = folder / source.name if (folder / source.name).exists() else source
     facts = json.loads((folder / FACTS).read_text())
     files = (path, *(path.parent / name for name in facts["external"]))
-    return Artifact(path=path, facts=facts, built=bool(built), files=files)
+    return Artifact(path=path, folder=folder, facts=facts, built=bool(built), files=files)
 
 
-def _made(model: LanguageModel, key: Mapping[str, object], build: Callable[[Path], None]) -> Path:
-    return build_for_now(build) if model.facts.code_digest is None else build_once("onnx", key, build)
+def exported(model: LanguageModel) -> Path:
+    """The fp32 ONNX file of a torch model, from the cache or built now."""
+    key: dict[str, object] = {"recipe": RECIPE, "versions": _versions(), "family": model.facts.family}
+    key |= {"max_tokens": model.facts.max_tokens, "details": dict(model.facts.details)}
+    return made("onnx", model, key, lambda folder: export_module(model, folder / FILE)) / FILE
 
 
-def export_module(model: LanguageModel, module: Any, path: Path) -> None:
-    """Write `module` to `path` with free batch, tokens, kept positions and past; names as in the model contract.
+def export_module(model: LanguageModel, path: Path) -> None:
+    """Write the model's module to `path` with free batch, tokens, kept positions and past; names as in the model contract.
 
     Inputs ids, positions, past_0 ...; outputs logits, present_0 ... Raises SubjectError when torch cannot export it.
     """
@@ -87,7 +69,7 @@ def export_module(model: LanguageModel, module: Any, path: Path) -> None:
     with _quiet(), _fresh_recurrent_kernels():
         try:
             program = torch.onnx.export(
-                module,
+                model.module,
                 (ids, torch.arange(KEPT), *state),
                 dynamo=True,
                 verbose=False,
@@ -96,7 +78,7 @@ def export_module(model: LanguageModel, module: Any, path: Path) -> None:
                 dynamic_shapes=({0: batch, 1: tokens}, {0: kept}, *([shapes] if state else [])),
             )
         except (RuntimeError, torch.onnx.OnnxExporterError) as error:
-            text = f"torch.onnx cannot export {type(module).__name__} of model {model.facts.name!r}: {error}"
+            text = f"torch.onnx cannot export {type(model.module).__name__} of model {model.facts.name!r}: {error}"
             raise SubjectError(
                 f"{text}\nUse the torch backend for this model, or give it a forward that torch.export accepts"
             ) from error

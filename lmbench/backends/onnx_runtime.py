@@ -11,7 +11,8 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as faults
 
-from lmbench.backends.onnx_export import Artifact, prepare
+from lmbench.backends.artifact import Artifact
+from lmbench.backends.onnx_export import prepare
 from lmbench.backends.options import count, only
 from lmbench.base.errors import SubjectError
 from lmbench.base.seams import Compression, Engine, FloatArray, IntArray, LanguageModel, State
@@ -28,6 +29,12 @@ _FAULTS = (
     faults.NotImplemented,
     faults.RuntimeException,
 )
+
+
+def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]) -> Artifact:
+    """The ONNX file a session loads."""
+    del options
+    return prepare(model, method)
 
 
 def load(model: LanguageModel, method: Compression, options: Mapping[str, Any]) -> Engine:
@@ -91,7 +98,7 @@ class OnnxRuntimeEngine:
             "dtype": "float32",
             "state_dtype": "float32",
             "weight_bytes": facts["initializer_bytes"],
-            "disk_bytes": sum(file.stat().st_size for file in self._artifact.files),
+            "disk_bytes": self._artifact.disk_bytes,
             "zero_share": facts["zero_share"],
             "opset": facts["opset"],
             "providers": self._session.get_providers(),

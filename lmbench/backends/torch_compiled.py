@@ -25,7 +25,7 @@ def load(model: LanguageModel, method: Compression, options: Mapping[str, Any]) 
     """
     settings = read_settings(NAME, options)
     prepare_compiler()
-    module = placed(method.on_module(model.module, "module"), settings)
+    module = placed(model.module, settings)
     return CompiledEngine(model=model, method=method, module=module, settings=settings)
 
 

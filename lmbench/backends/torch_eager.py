@@ -28,7 +28,7 @@ class Settings:
 def load(model: LanguageModel, method: Compression, options: Mapping[str, Any]) -> Engine:
     """The model at this level, eager. Options: `threads` (a count), `device` ('cpu' or 'cuda')."""
     settings = read_settings(NAME, options)
-    module = placed(method.on_module(model.module, "module"), settings)
+    module = placed(model.module, settings)
     return TorchEngine(model=model, method=method, module=module, call=module, settings=settings)
 
 
@@ -64,7 +64,7 @@ class TorchEngine:
         settings: Settings,
     ) -> None:
         self._model = model
-        self._sparse = "sparsity" in method.lineage
+        self._sparse = method.sparse
         self._module: torch.nn.Module | None = module
         self._call = call
         self._device = torch.device(settings.device)

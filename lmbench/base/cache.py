@@ -18,6 +18,7 @@ from platformdirs import user_cache_path
 from lmbench.base.digest import digest
 
 KEY_FILE = "key.json"
+_for_now: dict[str, Path] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +68,15 @@ def published(kind: str, key: Mapping[str, object]) -> Path | None:
     return target if target.is_dir() else None
 
 
-def build_for_now(build: Callable[[Path], None]) -> Path:
-    """Like `build_once` for what must not be found again: a folder that is deleted when this process ends."""
-    folder = Path(tempfile.mkdtemp(prefix="lmbench-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    build(folder)
-    return folder
+def build_for_now(kind: str, key: Mapping[str, object], build: Callable[[Path], None]) -> Path:
+    """Like `build_once` for what no other process may find: a folder that is deleted when this one ends."""
+    name = f"{kind}/{digest(key)}"
+    if name not in _for_now:
+        folder = Path(tempfile.mkdtemp(prefix="lmbench-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        build(folder)
+        _for_now[name] = folder
+    return _for_now[name]
 
 
 def entries() -> Iterator[CacheEntry]:

@@ -79,8 +79,9 @@ METRICS: Mapping[str, MetricSpec] = {
     "round_p50_s": _time("median time per iteration of a plain pytest-benchmark test"),
     "round_cpu_p50_s": _time("median CPU time of the calling thread per iteration of a plain pytest-benchmark test"),
     "first_call_s": _time("the first call, compilation and lazy initialisation included"),
-    "compile_s": _time("compiling, exporting or converting before the first call"),
-    "load_s": _time("building the subject, compile_s excluded"),
+    "compress_s": _time("making the compressed model of its parent: pruning, quantizing a module; training is cached"),
+    "export_s": _time("making the file the engine loads: export, conversion, quantization; measured when it was made"),
+    "load_s": _time("loading the compressed model or its file into the engine"),
     "recovery_s": _time("from the end of the ramp until requests meet the SLO again"),
     # rates
     "output_tokens_per_s": _rate("tokens/s", "generated tokens per second"),

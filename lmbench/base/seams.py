@@ -92,32 +92,46 @@ class LanguageModel(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """How far a level may be from its fp32 parent before it is wrong rather than compressed; None = no bound."""
+    """How far an engine's answers may be from those of the plain model it was given before it is wrong rather than rounded."""
 
-    kl_max: float | None
-    """Mean KL divergence parent || subject per token, in nats."""
-    top1_min: float | None
+    kl_max: float
+    """Mean KL divergence plain || engine per token, in nats."""
+    top1_min: float
     """Smallest share of positions whose most likely token agrees."""
-    perplexity_ratio_max: float | None
-    """Largest subject perplexity / parent perplexity."""
+    perplexity_ratio_max: float
+    """Largest perplexity of the engine / that of the plain model."""
 
 
 class Compression(Protocol):
-    """One compression level. `form` tells it where the engine takes its weights: 'module' or 'onnx'."""
+    """One compression level.
+
+    `weights` is the form in which an engine loads them (base.entry.Entry.weights), and the level has at most one way with each:
+    it changes the model before the engine's file is made of it, or that file. With base.entry.PORTABLE it makes only what
+    every engine can take, a plain torch model of other weights: pruned, distilled. That is what `bound` is measured from; what
+    was lost on the way there is the declared effect, and reported.
+    """
 
     @property
     def name(self) -> str: ...
     @property
     def lineage(self) -> Mapping[str, object]:
-        """Method and parameters, as kept in the record."""
+        """Method, parameters, digests of what it was calibrated or trained with, as kept in the record."""
 
     @property
     def bound(self) -> Bound: ...
-    def on_module(self, module: Any, form: str) -> Any:
-        """The module this level feeds to an engine of that form; a new object, the parent stays as it was."""
+    @property
+    def precision(self) -> str:
+        """The type an engine of this level computes in: 'fp32', 'bf16' or 'fp16'."""
 
-    def on_graph(self, path: Path, folder: Path) -> Path:
-        """The ONNX file for this level, written into `folder`; returns `path` itself when nothing changes."""
+    @property
+    def sparse(self) -> bool:
+        """Whether it claims a share of zeros."""
+
+    def on_model(self, model: LanguageModel, weights: str) -> LanguageModel:
+        """The model to make that form of; a new one, or `model` itself when nothing changes."""
+
+    def on_file(self, model: LanguageModel, path: Path, folder: Path, weights: str) -> Path:
+        """The engine's file of `model` at this level, written into `folder`; `path` itself when nothing changes."""
 
 
 class Engine(Protocol):
@@ -126,7 +140,7 @@ class Engine(Protocol):
     def forward(self, ids: IntArray, positions: IntArray, state: State) -> tuple[FloatArray, State]: ...
     def empty_state(self, batch: int) -> State: ...
     def describe(self) -> Mapping[str, object]:
-        """JSON facts: engine, version, device, threads, weight_bytes, disk_bytes, state dtype, compile_s, export_s, load_s."""
+        """JSON facts: engine, version, device, threads, weight_bytes, disk_bytes, state dtype; zero_share where it can tell."""
 
     def close(self) -> None: ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
@@ -10,10 +10,11 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from lmbench.base.catalogue import METRICS
-from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS, WORKLOADS, Entry
+from lmbench.base.entry import Entry
+from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS, WORKLOADS
 from lmbench.base.units import pretty
-from lmbench.suite.options import BACKEND_OPTIONS, COMPRESSION_OPTIONS, MODEL_OPTIONS
-from lmbench.suite.params import WORKLOAD_PARAMS, Budget, Slo
+from lmbench.suite.params import Budget, Slo
+from lmbench.suite.schemas import WORKLOAD_PARAMS, schema
 from lmbench.suite.spec import CaseCommon, Cell, Marked, Matrix, Selector, SuiteSpec
 
 
@@ -47,31 +48,32 @@ def keys_tables() -> str:
         _section("An entry of `matrix.include`", Cell),
         _section("An entry of `matrix.mark`", Marked),
         _section("Every case", CaseCommon),
-        *(_section(f"Workload `{name}`: {WORKLOADS[name].about}", schema) for name, schema in WORKLOAD_PARAMS.items()),
+        *(_section(f"Workload `{name}`: {WORKLOADS[name].about}", params) for name, params in WORKLOAD_PARAMS.items()),
         _section("`budget`", Budget),
         _section("`slo`", Slo),
-        *_axis("Model family", MODELS, MODEL_OPTIONS),
-        *_axis("Backend", BACKENDS, BACKEND_OPTIONS),
-        *_axis("Compression", COMPRESSIONS, COMPRESSION_OPTIONS),
+        *_axis("Model family", MODELS),
+        *_axis("Backend", BACKENDS),
+        *_axis("Compression", COMPRESSIONS),
     ]
     return "\n\n".join(sections)
 
 
-def _axis(title: str, entries: Any, options: Any) -> Iterable[str]:
+def _axis(title: str, entries: Mapping[str, Entry]) -> Iterable[str]:
     for name, entry in entries.items():
         heading = f"{title} `{name}`: {entry.about}"
-        yield _section(heading, options[name]) if name in options else f"### {heading}\n\n{_free(entry)}"
+        options = schema(entry)
+        yield _section(heading, options) if options else f"### {heading}\n\n{_free(entry)}"
 
 
 def _free(entry: Entry) -> str:
     return f"Its options are the keyword arguments of your own function (see `{entry.target}`)."
 
 
-def _section(title: str, schema: type[BaseModel]) -> str:
-    types = schema.model_json_schema()["properties"] if schema.model_fields else {}
+def _section(title: str, fields: type[BaseModel]) -> str:
+    types = fields.model_json_schema()["properties"] if fields.model_fields else {}
     rows = [
         (f"`{name}`", _type(types[name]), _default(field.get_default(call_default_factory=True)), field.description or "")
-        for name, field in schema.model_fields.items()
+        for name, field in fields.model_fields.items()
     ]
     return f"### {title}\n\n" + (_table(("key", "type", "default", "meaning"), rows) if rows else "No options.")
 

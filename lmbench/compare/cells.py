@@ -41,11 +41,12 @@ PLAIN, PLAIN_CPU = "round_p50_s", "round_cpu_p50_s"
 
 
 def needs_runs(case: Case) -> bool:
-    """Whether a pair of `case` is two whole runs: stress and memory always, others when the gate names what rounds cannot say.
+    """Whether a pair of `case` is two whole runs: stress and memory always, engines in an environment of
+    their own, others when the gate names what rounds cannot say.
 
     A quantile or a peak belongs to a run: it is taken per run and compared per pair, never pooled over runs.
     """
-    if case.workload not in ROUNDS:
+    if case.workload not in ROUNDS or BACKENDS[case.backend.kind].env is not None:
         return True
     return any(METRICS[name].kind in NOISY and name not in ROUNDS[case.workload] for name in case.gate if name in METRICS)
 

@@ -25,7 +25,7 @@ TRIPWIRED: Mapping[str, tuple[str, ...]] = {
 
 They are the medians (the mean where a median is not known, see `tripwired`) and the rates of the thing the workload
 is about. Left out, and at worst inconclusive: tails (p90 to p99), which a single run estimates from a handful of
-samples; `itl_*`, which repeats tpot; first_call_s, compile_s, load_s and recovery_s, which happen once per run;
+samples; `itl_*`, which repeats tpot; first_call_s, compress_s, export_s, load_s and recovery_s, which happen once per run;
 mfu and mbu, whose denominators are measured too; and in `stress` the response times, goodput and attainment, which
 depend on how far past saturation the ramp went. A suite's gate that names a left-out metric makes it one that can fail.
 """

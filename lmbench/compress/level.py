@@ -1,36 +1,38 @@
-"""The noun of this room: one compression level, which changes a module, an exported graph, or neither."""
+"""The noun of this room: one compression level, put together from changes of models and changes of files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from lmbench.base.seams import Bound
+from lmbench.base.entry import PORTABLE
+from lmbench.base.seams import Bound, LanguageModel
+
+ModelChange = Callable[[LanguageModel], LanguageModel]
+"""fp32 model -> another model; the parent stays as it was."""
+FileChange = Callable[[LanguageModel, Path, Path], Path]
+"""(model, the engine's fp32 file of it, folder) -> a new file in that folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """A `Compression` put together from functions; a function that is not given changes nothing."""
+    """A `Compression` with one change per form of weights, in `models` or in `files`; for any other form that of PORTABLE."""
 
     name: str
     lineage: Mapping[str, object]
     bound: Bound
-    change_module: Callable[[Any], Any] | None = None
-    """fp32 module -> a new module."""
-    change_graph: Callable[[Path, Path], Path] | None = None
-    """(ONNX file, folder) -> a new file in that folder."""
+    models: Mapping[str, ModelChange] = field(default_factory=dict)
+    files: Mapping[str, FileChange] = field(default_factory=dict)
+    precision: str = "fp32"
+    sparse: bool = False
 
-    def on_module(self, module: Any, form: str) -> Any:
-        """The module for an engine that takes its weights in `form`.
+    def on_model(self, model: LanguageModel, weights: str) -> LanguageModel:
+        """As `Compression.on_model`: left alone where this level changes the file."""
+        change = None if weights in self.files else self.models.get(weights) or self.models.get(PORTABLE)
+        return model if change is None else change(model)
 
-        An engine of form 'onnx' gets the module as it was when this level has its own way with graphs.
-        """
-        if self.change_module is None or (form == "onnx" and self.change_graph is not None):
-            return module
-        return self.change_module(module)
-
-    def on_graph(self, path: Path, folder: Path) -> Path:
-        """The ONNX file of this level, in `folder`; `path` itself when the level leaves graphs alone."""
-        return path if self.change_graph is None else self.change_graph(path, folder)
+    def on_file(self, model: LanguageModel, path: Path, folder: Path, weights: str) -> Path:
+        """As `Compression.on_file`."""
+        change = self.files.get(weights)
+        return path if change is None else change(model, path, folder)

@@ -6,22 +6,24 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from lmbench.base.entry import PORTABLE
 from lmbench.base.errors import ConfigError
-from lmbench.base.seams import Bound, Compression
+from lmbench.base.seams import Compression
+from lmbench.compress.changed import by_module
 from lmbench.compress.level import Level
+from lmbench.compress.none import LOSSLESS
 from lmbench.compress.options import only, problem
-
-NO_BOUND = Bound(kl_max=None, top1_min=None, perplexity_ratio_max=None)
-"""The loss of quality is the declared effect; the engine is checked against the pruned module instead."""
+from lmbench.data.corpora import Corpus
 
 
-def build_magnitude(options: Mapping[str, Any]) -> Compression:
+def build_magnitude(options: Mapping[str, Any], corpus: Corpus | None = None, seed: int = 0) -> Compression:
     """The level 'prune-magnitude'; option `sparsity`: share of Linear weights set to zero, 0 < sparsity < 1.
 
     Weights are ranked by absolute value over all Linear layers together (Han et al. 2015, "Learning both Weights and
     Connections for Efficient Neural Networks"). Embeddings, and a head that shares their weight, are left alone.
     Zeros are stored like any other number: neither the file nor a dense kernel gets smaller or faster by itself.
     """
+    del corpus, seed
     only("prune-magnitude", options, ["sparsity"])
     sparsity = _sparsity(options.get("sparsity"))
     lineage = {
@@ -30,7 +32,8 @@ def build_magnitude(options: Mapping[str, Any]) -> Compression:
         "over": "weights of Linear layers, ranked globally; not embeddings nor a head tied to them",
         "storage": "dense",
     }
-    return Level(name="prune-magnitude", lineage=lineage, bound=NO_BOUND, change_module=lambda module: _prune(module, sparsity))
+    change = by_module(lambda module: _prune(module, sparsity), lineage)
+    return Level(name="prune-magnitude", lineage=lineage, bound=LOSSLESS, models={PORTABLE: change}, sparse=True)
 
 
 def _sparsity(value: object) -> float:

@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lmbench.base.seams import Bound, Compression
+from lmbench.base.entry import MODULE
+from lmbench.base.seams import Bound, Compression, LanguageModel
+from lmbench.compress.changed import by_module
 from lmbench.compress.level import Level
 from lmbench.compress.options import only
+from lmbench.data.corpora import Corpus
 
 EXTERNAL_DATA_BYTES = 1 << 30
 """Above this the weights go into a file of their own; a protobuf ends at 2 GiB."""
@@ -26,15 +29,17 @@ LINEAGE = {
 }
 
 
-def build_int8_dynamic(options: Mapping[str, Any]) -> Compression:
+def build_int8_dynamic(options: Mapping[str, Any], corpus: Corpus | None = None, seed: int = 0) -> Compression:
     """The level 'int8-dynamic'; takes no options.
 
     Modules go through torchao (Linear layers only), graphs through ONNX Runtime's dynamic quantizer (MatMul with
     constant weights). Recurrent cells have no Linear layers inside and stay fp32. On CPUs without VNNI, torch multiplies
     int8 matrices with a plain loop: the torch engines are then many times slower at this level than in fp32.
     """
+    del corpus, seed
     only("int8-dynamic", options)
-    return Level(name="int8-dynamic", lineage=LINEAGE, bound=INT8, change_module=_quantize_module, change_graph=_quantize_graph)
+    change = by_module(_quantize_module, LINEAGE)
+    return Level(name="int8-dynamic", lineage=LINEAGE, bound=INT8, models={MODULE: change}, files={"onnx": _quantize_graph})
 
 
 def _quantize_module(module: Any) -> Any:
@@ -47,7 +52,8 @@ def _quantize_module(module: Any) -> Any:
     return smaller
 
 
-def _quantize_graph(path: Path, folder: Path) -> Path:
+def _quantize_graph(model: LanguageModel, path: Path, folder: Path) -> Path:
+    del model
     with _quiet():
         from onnxruntime.quantization import QuantType, quantize_dynamic
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lmbench.base.entry import ENDPOINT
 from lmbench.base.errors import Unavailable
-from lmbench.base.registry import ENDPOINT
 from lmbench.base.seams import Tokenizer
 from lmbench.data import tokenizers
 from lmbench.data.corpora import Corpus

@@ -10,14 +10,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from lmbench.base.entry import Entry
 from lmbench.base.errors import ConfigError, Problem
-from lmbench.base.registry import WORKLOADS, resolve
+from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS, WORKLOADS, resolve
 from lmbench.plan.case import Case, Choice
 from lmbench.suite.document import Document, KeyPath, dotted
 from lmbench.suite.load import Suite
 from lmbench.suite.names import model_kind
-from lmbench.suite.options import BACKEND_OPTIONS, COMPRESSION_OPTIONS, MODEL_OPTIONS
-from lmbench.suite.params import WORKLOAD_PARAMS, Params
+from lmbench.suite.schemas import WORKLOAD_PARAMS, schema
 from lmbench.suite.spec import Cell, Marked, Matrix, Selector
 
 BUILT_IN_CORPORA = ("python-reference", "shakespeare")
@@ -100,8 +100,8 @@ def _marks(rules: Iterable[Marked], case: str, cell: Coordinates) -> list[str]:
 def _case(suite: Suite, root: Path, axes: _Axes, name: str, cell: Coordinates, tags: tuple[str, ...]) -> Case:
     spec = suite.spec.cases[name]
     workload = spec.workload
-    schema = WORKLOAD_PARAMS[workload]
-    params = schema.model_validate(spec.model_dump(include=set(schema.model_fields))).model_dump()
+    known = WORKLOAD_PARAMS[workload]
+    params = known.model_validate(spec.model_dump(include=set(known.model_fields))).model_dump()
     for key, path in _named_by(params).items():
         params[key] = FILE_PARAMS[key] + _from_root(suite.folder_of(("cases", name, key), root) / path, root)
     return Case(
@@ -131,22 +131,23 @@ def _axes(suite: Suite, root: Path) -> _Axes:
     for name, entry in spec.models.items():
         kind, key = model_kind(entry.model)
         options = dict(entry.model_extra or {}) | ({key: entry.model} if key else {})
-        plain = _plain(MODEL_OPTIONS.get(kind), options)
+        plain = _plain(MODELS[kind], options)
         models[name] = Choice(name=name, kind=kind, options=plain if kind == IMPORTED else _located(plain, suite, root, name))
-    backends = {name: Choice(name=name, kind=name) for name in BACKEND_OPTIONS}
+    backends = {name: Choice(name=name, kind=name) for name in BACKENDS}
     for name, backend in spec.backends.items():
-        options = _plain(BACKEND_OPTIONS[backend.backend], backend.model_extra or {})
+        options = _plain(BACKENDS[backend.backend], backend.model_extra or {})
         backends[name] = Choice(name=name, kind=backend.backend, options=options)
-    compressions = {name: Choice(name=name, kind=name) for name in COMPRESSION_OPTIONS}
+    compressions = {name: Choice(name=name, kind=name) for name in COMPRESSIONS}
     for name, level in spec.compressions.items():
-        options = _plain(COMPRESSION_OPTIONS[level.compression], level.model_extra or {})
+        options = _plain(COMPRESSIONS[level.compression], level.model_extra or {})
         compressions[name] = Choice(name=name, kind=level.compression, options=options)
     return _Axes(models=models, backends=backends, compressions=compressions)
 
 
-def _plain(schema: type[Params] | None, options: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(entry: Entry, options: Mapping[str, Any]) -> dict[str, Any]:
     """Options without those left to the family's default, so that a new default changes no digest by itself."""
-    return dict(options) if schema is None else schema.model_validate(options).model_dump(exclude_none=True)
+    known = schema(entry)
+    return dict(options) if known is None else known.model_validate(options).model_dump(exclude_none=True)
 
 
 def _located(options: dict[str, Any], suite: Suite, root: Path, name: str) -> dict[str, Any]:

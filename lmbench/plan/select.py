@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 
-from lmbench.base.registry import BACKENDS, COMPRESSIONS, ENDPOINT, MODELS, WORKLOADS, Entry, Need
+from lmbench.base.entry import ENDPOINT, PORTABLE, Entry, Need
+from lmbench.base.environments import python_of
+from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS, WORKLOADS
 from lmbench.plan.case import Case
 
 
@@ -19,8 +21,10 @@ def obstacle(case: Case) -> str | None:
         _served(case, model),
         _answering(case, model),
         _level(case, model, backend, compression),
+        _padded(case, model, backend),
         _training(case, model, backend),
-        _missing([*model.needs, *backend.needs, *compression.needs, *WORKLOADS[case.workload].needs]),
+        _own_environment(case, backend),
+        None if backend.env else _missing([*model.needs, *backend.needs, *compression.needs, *WORKLOADS[case.workload].needs]),
     ):
         if found:
             return found
@@ -53,7 +57,33 @@ def _level(case: Case, model: Entry, backend: Entry, compression: Entry) -> str 
     level = case.compression.kind
     if model.form not in compression.takes:
         return f"{level} cannot be applied to a model of family {case.model.kind}; use none"
-    return model.refuses.get(level) or backend.refuses.get(level)
+    refused = model.refuses.get(level) or backend.refuses.get(level)
+    if refused or _has_way(compression, backend):
+        return refused
+    fit = [name for name, entry in BACKENDS.items() if model.form in entry.takes and _has_way(compression, entry)]
+    return f"{level} has no way with the weights {case.backend.kind} loads; use {' or '.join(fit)}"
+
+
+def _has_way(compression: Entry, backend: Entry) -> bool:
+    return not compression.ways or bool({PORTABLE, backend.weights} & set(compression.ways))
+
+
+def _padded(case: Case, model: Entry, backend: Entry) -> str | None:
+    if not backend.stateless or model.objective == "causal":
+        return None
+    return f"{case.backend.kind} pads every pass to a fixed length, and {case.model.kind} would read the padding; use torch"
+
+
+def _own_environment(case: Case, backend: Entry) -> str | None:
+    if backend.env is None:
+        return None
+    if WORKLOADS[case.workload].needs:
+        return (
+            f"{case.backend.kind} runs in an environment of its own, which has nothing for {case.workload}; use another backend"
+        )
+    if python_of(backend.env) is None:
+        return f"{case.backend.kind} runs in an environment of its own; run: lmbench env create {backend.env}"
+    return None
 
 
 def _training(case: Case, model: Entry, backend: Entry) -> str | None:

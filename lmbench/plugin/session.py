@@ -13,6 +13,7 @@ import pytest
 
 from lmbench.base.cache import cache_root
 from lmbench.base.errors import StoreError, Unavailable
+from lmbench.base.registry import BACKENDS
 from lmbench.compare.gate import exit_fails
 from lmbench.compare.judging import compare_case, compare_missing, suspects
 from lmbench.compare.tripwire import MAX_HEADS
@@ -106,7 +107,7 @@ class Run:
     def _execute(self, case: Case, setting: Setting) -> Record:
         self.progress.start(case.id)
         try:
-            if self.config.getoption("lmbench_isolate") == "none":
+            if self.config.getoption("lmbench_isolate") == "none" and BACKENDS[case.backend.kind].env is None:
                 return execute(case, setting, self.progress.say)
             root = self.config.rootpath
             if not setting.once:

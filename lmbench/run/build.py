@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
 
-from lmbench.base.seams import LanguageModel
+from lmbench.backends.artifact import Artifact
+from lmbench.base.files import write_atomically
+from lmbench.base.seams import Compression, LanguageModel
 from lmbench.data import corpora
 from lmbench.data.corpora import Corpus
 from lmbench.measure.clock import Clock
@@ -25,6 +28,9 @@ class CaseBuilder:
         self.clock = clock
         self.progress = progress
         self.load_s: float | None = None
+        self.compress_s: float | None = None
+        self.export_s: float | None = None
+        """Of the file the engine loads, measured when it was made, however long ago."""
         self.window_s: tuple[float | None, float | None] = (None, None)
         """When the workload had what it measures, and when it handed it back to be checked, on `clock`."""
         self.last: Subject | TrainingSubject | None = None
@@ -36,6 +42,10 @@ class CaseBuilder:
     @cached_property
     def model(self) -> LanguageModel:
         return build.load_model(self.case, self.corpus)
+
+    @cached_property
+    def level(self) -> Compression:
+        return build.load_level(self.case, self.corpus)
 
     @cached_property
     def text(self) -> Text:
@@ -50,8 +60,14 @@ class CaseBuilder:
         """The case's subject; `load_s` is the time without the check."""
         self.progress("building the subject")
         started = self.clock.now()
-        subject = build.build_subject(self.case, self.model)
-        self.load_s = self.clock.now() - started
+        changed = build.compress(self.case, self.model, self.level)
+        compressed = self.clock.now()
+        artifact = build.export(self.case, changed, self.level)
+        exported = self.clock.now()
+        subject = build.load(self.case, self.model, changed, self.level)
+        self.load_s = self.clock.now() - exported
+        self.compress_s = None if changed is self.model else compressed - started
+        self.export_s = None if artifact is None else making_s(artifact, exported - compressed)
         self.last = self.check(subject) if check else subject
         self.window_s = (self.clock.now(), None)
         return self.last
@@ -60,7 +76,7 @@ class CaseBuilder:
         """`subject` with its fidelity against the fp32 parent; raises FidelityError beyond the level's bound."""
         self.window_s = (self.window_s[0], self.clock.now())
         self.progress("checking the subject against its fp32 parent")
-        checked = build.check(subject, self.case, self.model, self.text.valid)
+        checked = build.check(subject, self.case, self.model, self.level, self.text.valid)
         self.last = checked
         return checked
 
@@ -70,12 +86,20 @@ class CaseBuilder:
         started = self.clock.now()
         accumulate = int(self.case.params.get("accumulate", 1))
         subject = build.build_trainer(
-            self.case, self.model, learning_rate=learning_rate, precision=precision, accumulate=accumulate
+            self.case, self.model, self.level, learning_rate=learning_rate, precision=precision, accumulate=accumulate
         )
         self.load_s = self.clock.now() - started
         self.last = subject
         self.window_s = (self.clock.now(), None)
         return subject
+
+
+def making_s(artifact: Artifact, took_s: float) -> float | None:
+    """How long making the artifact took: `took_s` where it was made just now, else what was kept then; None when nothing was."""
+    kept = artifact.folder / "making.json"
+    if artifact.built:
+        write_atomically(kept, json.dumps({"export_s": took_s}))
+    return float(json.loads(kept.read_text())["export_s"]) if kept.exists() else None
 
 
 def describe(builder: CaseBuilder) -> dict[str, object]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS, Entry, Need
+from lmbench.base.entry import Entry, Need
+from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS
 from lmbench.base.units import pretty
 from lmbench.measure import machine
 from lmbench.measure.clock import CLOCK

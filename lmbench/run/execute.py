@@ -24,6 +24,8 @@ from lmbench.run.build import CaseBuilder, describe
 from lmbench.subject.protocol import Subject
 from lmbench.workloads.context import Context
 
+UNCHANGED = "the level leaves the model as it is for this engine"
+NO_FILE = "the engine loads the model itself, or when its file was made was not measured"
 CONTENDED = 0.2
 """Share of the measured time in which some task waited for a CPU, above which the reader is warned."""
 
@@ -131,7 +133,11 @@ def _fidelity(builder: CaseBuilder) -> list[Metric]:
 
 
 def _loading(builder: CaseBuilder) -> list[Metric]:
-    return [] if builder.load_s is None else [metric("load_s", builder.load_s, n=1)]
+    if builder.load_s is None:
+        return []
+    parts = (("compress_s", builder.compress_s, UNCHANGED), ("export_s", builder.export_s, NO_FILE))
+    found = [metric(name, value, n=1) if value is not None else metric(name, None, reason=why) for name, value, why in parts]
+    return [metric("load_s", builder.load_s, n=1), *(found if isinstance(builder.last, Subject) else [])]
 
 
 def _resources(resources: Mapping[str, Any]) -> list[Metric]:

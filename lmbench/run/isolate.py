@@ -15,7 +15,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from lmbench.base.environments import python_of
 from lmbench.base.errors import StoreError, Unavailable, WorkerError
+from lmbench.base.registry import BACKENDS
 from lmbench.measure.clock import CLOCK, utc_now
 from lmbench.plan.case import Case
 from lmbench.record.codec import from_json
@@ -65,7 +67,7 @@ def _converse(case: Case, setting: Setting, progress: Callable[[str], None], pla
     reader, writer = os.pipe()
     try:
         process = subprocess.Popen(
-            [place.python, *WORKER, str(writer)],
+            [_python(case, place), *WORKER, str(writer)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -85,6 +87,13 @@ def _converse(case: Case, setting: Setting, progress: Callable[[str], None], pla
         return _answer(final)
     finally:
         kill_group(process)
+
+
+def _python(case: Case, place: Place) -> str:
+    """The interpreter of the environment the case's backend runs in."""
+    env = BACKENDS[case.backend.kind].env
+    own = None if env is None else python_of(env)
+    return place.python if own is None else str(own)
 
 
 def _ask(process: subprocess.Popen[str], request: Mapping[str, Any]) -> None:

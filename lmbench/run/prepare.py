@@ -10,7 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lmbench.base.cache import build_once, entries, published
-from lmbench.base.registry import BACKENDS, COMPRESSIONS, ENDPOINT, MODELS
+from lmbench.base.environments import folder_of
+from lmbench.base.entry import ENDPOINT
+from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS
 from lmbench.measure.machine import machine_class
 from lmbench.plan.case import Case
 from lmbench.run.execute import Setting
@@ -48,10 +50,14 @@ def artifacts_first(case: Case, setting: Setting, progress: Callable[[str], None
     own code is kept, so there is nothing to prepare for it. A failure is left to the measured run to report.
     """
     needs = [*MODELS[case.model.kind].needs, *BACKENDS[case.backend.kind].needs, *COMPRESSIONS[case.compression.kind].needs]
-    if not BACKENDS[case.backend.kind].needs or case.model.kind == "imported" or MODELS[case.model.kind].form == ENDPOINT:
+    real = BACKENDS[case.backend.kind].needs or BACKENDS[case.backend.kind].env
+    if not real or case.model.kind == "imported" or MODELS[case.model.kind].form == ENDPOINT:
         return False
     axes = {axis: asdict(getattr(case, axis)) | {"name": ""} for axis in ("model", "backend", "compression")}
     versions = {module: _version(module) for module in ("pytest-lmbench", *(need.module for need in needs))}
+    env = BACKENDS[case.backend.kind].env
+    if env:
+        versions["environment"] = folder_of(env).name
     key = {**axes, "corpus": dict(case.corpus), "seed": case.seed, "versions": versions}
     if published(PREPARED, key):
         return False

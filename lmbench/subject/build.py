@@ -7,15 +7,17 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from lmbench.backends.artifact import Artifact
+from lmbench.base.entry import PORTABLE, Entry
 from lmbench.base.errors import FidelityError, SubjectError
-from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS, Entry, resolve
+from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS, resolve
 from lmbench.base.seams import Compression, IntArray, LanguageModel
-from lmbench.compress.none import LOSSLESS
 from lmbench.data.corpora import Corpus
 from lmbench.plan.case import Case
 from lmbench.subject.fidelity import kl_divergence, max_logit_difference, require_bound, summed_loss, top1_agreement
-from lmbench.subject.probe import Answers, Probe, ask, parent_answers, probe, reference
+from lmbench.subject.probe import Answers, ask, plain_answers, probe, reference
 from lmbench.subject.protocol import Fidelity, Subject, TrainingSubject
+from lmbench.subject.stateless import without_state
 
 LOSS_TOLERANCE: Mapping[str, float] = {"fp32": 1e-4, "bf16-autocast": 2e-2}
 """Largest relative difference between a trainer's first loss and its eager fp32 parent's, by precision."""
@@ -28,33 +30,63 @@ def load_model(case: Case, corpus: Corpus) -> LanguageModel:
     return model
 
 
-def build_subject(case: Case, model: LanguageModel) -> Subject:
-    """The case's subject, loaded and not yet checked. SubjectError when its parts do not fit each other."""
-    backend, method = _fitting(case, model)
-    engine = resolve(backend.target)(model, method, case.backend.options)
-    return Subject(model=model, engine=engine, description=_description(model, method, engine.describe()))
+def load_level(case: Case, corpus: Corpus) -> Compression:
+    """The case's compression level."""
+    build = resolve(COMPRESSIONS[case.compression.kind].target)
+    level: Compression = build(case.compression.options, corpus, case.seed)
+    return level
 
 
-def check(subject: Subject, case: Case, model: LanguageModel, valid_ids: IntArray) -> Subject:
-    """The subject with its fidelity filled in, on prompts and windows of the validation ids [n].
+def compress(case: Case, model: LanguageModel, level: Compression) -> LanguageModel:
+    """What the level makes of the model for the case's backend; `model` itself where it changes only the engine's file.
 
-    FidelityError when a logit is not finite, or when it is further from its parent than its level's bound allows.
-    A level without a bound is compared with the same level on the reference backend, by the lossless bound.
+    SubjectError when model, level and backend do not fit each other.
     """
-    method = _method(case)
+    return level.on_model(model, _fitting(case, model).weights)
+
+
+def export(case: Case, changed: LanguageModel, level: Compression) -> Artifact | None:
+    """The file the case's backend loads, made now or found; None for a backend that loads the model as it is."""
+    exporter = BACKENDS[case.backend.kind].exporter
+    if exporter is None:
+        return None
+    artifact: Artifact = resolve(exporter)(changed, level, case.backend.options)
+    return artifact
+
+
+def load(case: Case, model: LanguageModel, changed: LanguageModel, level: Compression) -> Subject:
+    """What the level made of `model`, on the case's backend; not yet checked."""
+    backend = BACKENDS[case.backend.kind]
+    engine = resolve(backend.target)(changed, level, case.backend.options)
+    seen = without_state(changed) if backend.stateless else changed
+    return Subject(model=seen, engine=engine, description=_description(seen, _lineage(model, level), engine.describe()))
+
+
+def check(subject: Subject, case: Case, model: LanguageModel, level: Compression, valid_ids: IntArray) -> Subject:
+    """The subject with its fidelity to `model`, its fp32 parent, on prompts and windows of the validation ids [n].
+
+    FidelityError when a logit is not finite, or when it is further than its level's bound allows from the plain model that
+    the engine was given: the parent, or what the level made of it for every engine alike.
+    """
     asked = probe(valid_ids, model.facts.max_tokens)
-    found = ask(subject, asked, case.id)
-    values = compare(parent_answers(case, model, asked), found)
-    require_bound(values, method.bound, f"{case.id} against its fp32 parent")
-    is_reference = case.backend.kind == MODELS[case.model.kind].reference
-    if method.bound.kl_max is None and not is_reference:
-        _check_engine(case, model, method, asked, found)
-    sparsity = subject.engine.describe().get("zero_share") if "sparsity" in method.lineage else None
-    reasons = {} if sparsity is not None else {"sparsity": f"compression {method.name!r} removes no weights"}
+    found, parent = ask(subject, asked, case.id), plain_answers(case, model, asked)
+    plain = level.on_model(model, PORTABLE)
+    expected, of = parent, "its fp32 parent"
+    if plain is not model:
+        expected, of = plain_answers(case, plain, asked), f"{level.name} on the reference backend"
+    require_bound(compare(expected, found), level.bound, f"{case.id} against {of}")
+    sparsity = subject.engine.describe().get("zero_share") if level.sparse else None
+    reasons = {} if sparsity is not None else {"sparsity": _dense(level)}
     if found.measure != "perplexity":
         reasons["perplexity"] = f"{model.facts.name} predicts hidden tokens, not the next one: see {found.measure}"
-    fidelity = Fidelity(values={**values, "sparsity": _number(sparsity), **dict.fromkeys(reasons)}, reasons=reasons)
-    return dataclasses.replace(subject, fidelity=fidelity)
+    values = {**compare(parent, found), "sparsity": _number(sparsity), **dict.fromkeys(reasons)}
+    return dataclasses.replace(subject, fidelity=Fidelity(values=values, reasons=reasons))
+
+
+def _dense(level: Compression) -> str:
+    if level.sparse:
+        return f"the engine does not tell its zeros at {level.name!r}"
+    return f"compression {level.name!r} removes no weights"
 
 
 def compare(parent: Answers, subject: Answers) -> dict[str, float]:
@@ -69,19 +101,19 @@ def compare(parent: Answers, subject: Answers) -> dict[str, float]:
 
 
 def build_trainer(
-    case: Case, model: LanguageModel, *, learning_rate: float, precision: str, accumulate: int = 1
+    case: Case, model: LanguageModel, level: Compression, *, learning_rate: float, precision: str, accumulate: int = 1
 ) -> TrainingSubject:
     """The case's model on an engine that trains a copy of it.
 
     FidelityError when its loss before training is not that of the eager fp32 parent on a fixed batch of random ids,
     of the case's batch and tokens where it has them.
     """
-    backend, method = _fitting(case, model)
+    backend = _fitting(case, model)
     if backend.trainer is None:
         trains = ", ".join(sorted(name for name, entry in BACKENDS.items() if entry.trainer))
         raise SubjectError(f"backend {case.backend.kind!r} does not train; use one of {trains}")
     options = {"learning_rate": learning_rate, "precision": precision, "accumulate": accumulate, "seed": case.seed}
-    trainer = resolve(backend.trainer)(model, method, {**case.backend.options, **options})
+    trainer = resolve(backend.trainer)(model, level, {**case.backend.options, **options})
     batch = int(case.params.get("batch", 2))
     tokens = min(int(case.params.get("tokens", 16)), model.facts.max_tokens - 1)
     ids = np.random.default_rng(0).integers(0, model.facts.vocab_size, size=(batch, tokens + 1))
@@ -90,7 +122,9 @@ def build_trainer(
         trainer.close()
         text = f"{case.id}: found a loss of {found:.6g} nats before training; expected {expected:.6g} as in eager fp32"
         raise FidelityError(f"{text}, within {LOSS_TOLERANCE[precision]:g} relative; this engine computes another function")
-    return TrainingSubject(model=model, trainer=trainer, description=_description(model, method, trainer.describe()))
+    return TrainingSubject(
+        model=model, trainer=trainer, description=_description(model, _lineage(model, level), trainer.describe())
+    )
 
 
 def _parent_loss(case: Case, model: LanguageModel, ids: IntArray) -> float:
@@ -100,15 +134,7 @@ def _parent_loss(case: Case, model: LanguageModel, ids: IntArray) -> float:
     return loss / ids[:, 1:].size
 
 
-def _check_engine(case: Case, model: LanguageModel, method: Compression, asked: Probe, found: Answers) -> None:
-    """Compare with the same level on the reference backend: there only the engine differs."""
-    oracle = reference(case, model, method)
-    expected = ask(oracle, asked, f"{method.name} on the reference backend", stepwise=False)
-    oracle.close()
-    require_bound(compare(expected, found), LOSSLESS, f"{case.id} against {method.name} on the reference backend")
-
-
-def _fitting(case: Case, model: LanguageModel) -> tuple[Entry, Compression]:
+def _fitting(case: Case, model: LanguageModel) -> Entry:
     backend, level = BACKENDS[case.backend.kind], COMPRESSIONS[case.compression.kind]
     for axis, name, entry in (("backend", case.backend.kind, backend), ("compression", case.compression.kind, level)):
         if model.form not in entry.takes:
@@ -117,17 +143,15 @@ def _fitting(case: Case, model: LanguageModel) -> tuple[Entry, Compression]:
     reason = backend.refuses.get(case.compression.kind)
     if reason is not None:
         raise SubjectError(f"backend {case.backend.kind!r} refuses compression {case.compression.kind!r}: {reason}")
-    return backend, _method(case)
+    return backend
 
 
-def _method(case: Case) -> Compression:
-    method: Compression = resolve(COMPRESSIONS[case.compression.kind].target)(case.compression.options)
-    return method
+def _lineage(parent: LanguageModel, level: Compression) -> dict[str, object]:
+    return {**level.lineage, "parent": parent.facts.weights_digest}
 
 
-def _description(model: LanguageModel, method: Compression, engine: Mapping[str, object]) -> dict[str, object]:
-    facts = dataclasses.asdict(model.facts)
-    return {"facts": facts, "lineage": dict(method.lineage), "engine": dict(engine)}
+def _description(model: LanguageModel, lineage: dict[str, object], engine: Mapping[str, object]) -> dict[str, object]:
+    return {"facts": dataclasses.asdict(model.facts), "lineage": lineage, "engine": dict(engine)}
 
 
 def _number(value: object) -> float | None:

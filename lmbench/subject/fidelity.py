@@ -67,7 +67,7 @@ def require_bound(values: Mapping[str, float], bound: Bound, what: str) -> None:
             ("top1_agreement", bound.top1_min, "at least", -1),
             ("perplexity_ratio", bound.perplexity_ratio_max, "at most", 1),
         )
-        if limit is not None and metric in values and not sign * values[metric] <= sign * limit
+        if metric in values and not sign * values[metric] <= sign * limit
     ]
     if faults:
         advice = "its timings would be those of a wrong model: check the engine and its options, or drop this cell"

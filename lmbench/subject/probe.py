@@ -12,7 +12,7 @@ from lmbench.base.cache import build_for_now, build_once
 from lmbench.base.digest import digest_bytes
 from lmbench.base.errors import SubjectError
 from lmbench.base.registry import BACKENDS, MODELS, resolve
-from lmbench.base.seams import CAUSAL, Compression, FloatArray, IntArray, LanguageModel, ModelFacts
+from lmbench.base.seams import CAUSAL, FloatArray, IntArray, LanguageModel, ModelFacts
 from lmbench.compress import none
 from lmbench.data.prompts import HIDDEN_EVERY, windows
 from lmbench.plan.case import Case
@@ -84,8 +84,8 @@ def measure(facts: ModelFacts) -> str:
     return "pseudo_perplexity" if facts.mask_id is None else "masked_perplexity"
 
 
-def parent_answers(case: Case, model: LanguageModel, asked: Probe) -> Answers:
-    """The fp32 parent's answers by its reference backend, from the cache or asked now."""
+def plain_answers(case: Case, model: LanguageModel, asked: Probe) -> Answers:
+    """A plain model's answers by its reference backend, from the cache or asked now."""
     backend = MODELS[case.model.kind].reference
     key = {
         "recipe": RECIPE,
@@ -100,19 +100,19 @@ def parent_answers(case: Case, model: LanguageModel, asked: Probe) -> Answers:
 
     def build(folder: Path) -> None:
         parent = reference(case, model)
-        answers = ask(parent, asked, f"the fp32 parent {model.facts.name!r}", stepwise=False)
+        answers = ask(parent, asked, f"{model.facts.name!r} on its reference backend", stepwise=False)
         parent.close()
         np.savez(folder / ANSWERS, logits=answers.logits, perplexity=answers.perplexity)
 
-    folder = build_for_now(build) if model.facts.code_digest is None else build_once("reference", key, build)
+    folder = (build_for_now if model.facts.code_digest is None else build_once)("reference", key, build)
     with np.load(folder / ANSWERS, allow_pickle=False) as kept:
         return Answers(logits=kept["logits"], perplexity=float(kept["perplexity"]), measure=measure(model.facts))
 
 
-def reference(case: Case, model: LanguageModel, level: Compression | None = None) -> Subject:
-    """The model on its reference backend, at level 'none' or at the level given; not checked."""
+def reference(case: Case, model: LanguageModel) -> Subject:
+    """A plain model on its reference backend, not checked."""
     load = resolve(BACKENDS[MODELS[case.model.kind].reference].target)
-    return Subject(model=model, engine=load(model, level or none.build({}), {}), description={})
+    return Subject(model=model, engine=load(model, none.build({}), {}), description={})
 
 
 def _prompt_logits(subject: Subject, ids: IntArray, *, stepwise: bool) -> FloatArray:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from lmbench.base.errors import Problem
 from lmbench.base.registry import nearest
 from lmbench.suite.document import Document, KeyPath, dotted
-from lmbench.suite.params import WORKLOAD_PARAMS
+from lmbench.suite.schemas import WORKLOAD_PARAMS
 from lmbench.suite.spec import CASE_MODELS, SuiteSpec
 
 

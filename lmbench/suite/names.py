@@ -8,16 +8,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from lmbench.base.catalogue import METRICS
+from lmbench.base.entry import Entry
 from lmbench.base.errors import Problem
 from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS, nearest
 from lmbench.suite.document import Document, KeyPath, dotted
 from lmbench.suite.faults import problems_of
-from lmbench.suite.options import BACKEND_OPTIONS, COMPRESSION_OPTIONS, MODEL_OPTIONS
+from lmbench.suite.schemas import schema
 from lmbench.suite.spec import AXES
 
 SECTIONS = {"model": "models", "backend": "backends", "compression": "compressions"}
-REGISTERED: Mapping[str, Mapping[str, object]] = {"model": MODELS, "backend": BACKENDS, "compression": COMPRESSIONS}
-OPTIONS = {"model": MODEL_OPTIONS, "backend": BACKEND_OPTIONS, "compression": COMPRESSION_OPTIONS}
+REGISTERED: Mapping[str, Mapping[str, Entry]] = {"model": MODELS, "backend": BACKENDS, "compression": COMPRESSIONS}
 
 
 def name_problems(document: Document, file: str) -> list[Problem]:
@@ -77,14 +77,14 @@ def _declaration(document: Document, file: str, axis: str, path: KeyPath, entry:
     if kind not in REGISTERED[axis]:
         yield _unknown(document, file, (*path, axis), axis, kind, REGISTERED[axis])
         return
-    schema = OPTIONS[axis].get(kind)
-    if schema is None:
+    options_of = schema(REGISTERED[axis][kind])
+    if options_of is None:
         return
     options = {name: value for name, value in entry.items() if name != axis} | ({key: entry[axis]} if key else {})
     try:
-        schema.model_validate(options)
+        options_of.model_validate(options)
     except ValidationError as error:
-        yield from problems_of(error, document, file, root=schema, at=path)
+        yield from problems_of(error, document, file, root=options_of, at=path)
 
 
 def _uses(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, str]]:

@@ -199,37 +199,3 @@ class PruneOptions(Params):
     """`prune-magnitude`."""
 
     sparsity: Annotated[float, Field(gt=0, lt=1)] = Field(description="share of the weights set to zero")
-
-
-MODEL_OPTIONS: dict[str, type[Params]] = {
-    "char-gru": RecurrentOptions,
-    "lstm": RecurrentOptions,
-    "bilstm": RecurrentOptions,
-    "n-gram": NGramOptions,
-    "feed-forward": FeedForwardOptions,
-    "moe": MoeOptions,
-    "lsh-decoder": LshOptions,
-    "adaptive": AdaptiveOptions,
-    "encoder": EncoderOptions,
-    "decoder": DecoderOptions,
-    "huggingface": HuggingFaceOptions,
-    "onnx-file": OnnxFileOptions,
-    "endpoint": EndpointOptions,
-    "fake": FakeOptions,
-}
-"""'imported' is not here: its options are the keyword arguments of the user's own function."""
-
-BACKEND_OPTIONS: dict[str, type[Params]] = {
-    "torch": TorchOptions,
-    "torch-compile": TorchOptions,
-    "onnxruntime": BackendOptions,
-    "http": NoOptions,
-    "fake": FakeBackendOptions,
-}
-
-COMPRESSION_OPTIONS: dict[str, type[Params]] = {
-    "none": NoOptions,
-    "bf16": NoOptions,
-    "int8-dynamic": NoOptions,
-    "prune-magnitude": PruneOptions,
-}

@@ -156,14 +156,3 @@ class MlperfParams(Params):
         if self.output_tokens < 2 and len(given) > (self.target_latency_s is not None):
             raise ValueError("found ttft_s or tpot_s and one output token; expected at least two output_tokens")
         return self
-
-
-WORKLOAD_PARAMS: dict[str, type[Params]] = {
-    "training_step": TrainingStepParams,
-    "latency": LatencyParams,
-    "throughput": ThroughputParams,
-    "scoring": ScoringParams,
-    "memory": MemoryParams,
-    "stress": StressParams,
-    "mlperf": MlperfParams,
-}

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, ConfigDict, Field, create_model
 
-from lmbench.suite.params import WORKLOAD_PARAMS, Params, Seconds
+from lmbench.suite.params import Params, Seconds
+from lmbench.suite.schemas import WORKLOAD_PARAMS
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 AXES = ("model", "backend", "compression")

@@ -9,7 +9,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lmbench.base.registry import ENDPOINT, MODELS
+from lmbench.base.entry import ENDPOINT
+from lmbench.base.registry import MODELS
 from lmbench.load.campaign import carry_out
 from lmbench.load.plans import Ears, Plan, StepRun
 from lmbench.load.request_log import RequestLogWriter

@@ -41,7 +41,7 @@ def as_file(model: Any, path: Path, details: Mapping[str, object]) -> Any:
 
 
 def test_a_file_by_the_contract_decodes_from_an_empty_past(decoder: Any, tmp_path: Path) -> None:
-    export_module(decoder, decoder.module, tmp_path / "own.onnx")
+    export_module(decoder, tmp_path / "own.onnx")
     model = as_file(decoder, tmp_path / "own.onnx", {"simple": False})
     engine = onnx_runtime.load(model, none({}), {})
     ids = np.random.default_rng(1).integers(0, 61, size=(2, 6))
@@ -87,7 +87,7 @@ def test_a_length_the_exporter_fixed_is_an_error(decoder: Any, tmp_path: Path) -
 
     model = replace(decoder, state=lambda _: ())
     with pytest.raises(SubjectError, match=r"fixed|cannot export"):
-        export_module(model, OneLength().eval(), tmp_path / "fixed.onnx")
+        export_module(replace(model, module=OneLength().eval()), tmp_path / "fixed.onnx")
 
 
 def test_the_wrong_size_of_input_is_a_subject_error(decoder: Any) -> None:

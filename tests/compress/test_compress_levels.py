@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 import torch
 from torch import nn
 
+from lmbench.base.entry import MODULE
 from lmbench.base.errors import ConfigError
 from lmbench.base.registry import COMPRESSIONS, resolve
-from lmbench.base.seams import Compression
+from lmbench.base.seams import Compression, ModelFacts
 
 OPTIONS: dict[str, dict[str, Any]] = {"prune-magnitude": {"sparsity": 0.5}}
 LEVELS = sorted(COMPRESSIONS)
@@ -35,6 +37,38 @@ class Tied(nn.Module):
         return logits
 
 
+FACTS = ModelFacts(
+    name="m",
+    family="tests",
+    parameters=1,
+    vocab_size=40,
+    max_tokens=8,
+    carries_state=False,
+    weights_digest="w",
+    code_digest="c",
+)
+
+
+@dataclass(frozen=True)
+class Around:
+    """A module as the parent that levels get."""
+
+    module: Any
+    form: str = "module"
+    facts: ModelFacts = FACTS
+
+
+PARENT: Any = Around(None)
+
+
+def changed_by(method: Compression, module: Any, weights: str = MODULE) -> Any:
+    """The module of what the level makes of `module`."""
+    model: Any = Around(module)
+    changed = method.on_model(model, weights)
+    assert (changed.facts == model.facts) == (changed is model)
+    return changed.module
+
+
 def level(name: str, **options: Any) -> Compression:
     method: Compression = resolve(COMPRESSIONS[name].target)(options or OPTIONS.get(name, {}))
     return method
@@ -43,7 +77,7 @@ def level(name: str, **options: Any) -> Compression:
 @pytest.mark.parametrize("name", LEVELS)
 def test_the_parent_keeps_its_weights_and_ties(name: str) -> None:
     module, same = Tied().eval(), Tied().eval()
-    changed = level(name).on_module(module, "module")
+    changed = changed_by(level(name), module)
     assert (changed is module) == (name == "none")
     assert module.head.weight is module.tokens.weight
     assert module.tokens.weight.dtype == torch.float32
@@ -58,20 +92,27 @@ def test_lineage_names_the_method(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LEVELS)
+def test_ways_are_those_the_registry_tells(name: str) -> None:
+    method: Any = level(name)
+    assert {*method.models, *method.files} == set(COMPRESSIONS[name].ways)
+    assert method.sparse == ("sparsity" in method.lineage)
+
+
+@pytest.mark.parametrize("name", LEVELS)
 def test_unknown_options_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="sparcity"):
         level(name, sparcity=0.5)
 
 
 def test_bf16_casts_everything() -> None:
-    changed = level("bf16").on_module(Tied().eval(), "module")
+    changed = changed_by(level("bf16"), Tied().eval())
     assert {parameter.dtype for parameter in changed.parameters()} == {torch.bfloat16}
     assert changed.head.weight is changed.tokens.weight
 
 
 def test_int8_unties_the_head_and_keeps_the_embedding() -> None:
     module: Any = Tied().eval()
-    changed = level("int8-dynamic").on_module(module, "module")
+    changed = changed_by(level("int8-dynamic"), module)
     assert changed.head.weight is not changed.tokens.weight
     assert torch.equal(changed.tokens.weight, module.tokens.weight)
     assert changed.between.weight.qdata.dtype == torch.int8
@@ -82,19 +123,19 @@ def test_int8_unties_the_head_and_keeps_the_embedding() -> None:
 
 def test_int8_leaves_modules_alone_for_engines_that_take_graphs() -> None:
     module = Tied().eval()
-    assert level("int8-dynamic").on_module(module, "onnx") is module
-    assert level("prune-magnitude").on_module(module, "onnx") is not module
+    assert changed_by(level("int8-dynamic"), module, "onnx") is module
+    assert changed_by(level("prune-magnitude"), module, "onnx") is not module
 
 
 @pytest.mark.parametrize("name", ["none", "prune-magnitude"])
 def test_levels_without_a_way_with_graphs_return_the_file(name: str, tmp_path: Path) -> None:
-    assert level(name).on_graph(tmp_path / "model.onnx", tmp_path) == tmp_path / "model.onnx"
+    assert level(name).on_file(PARENT, tmp_path / "model.onnx", tmp_path, "onnx") == tmp_path / "model.onnx"
 
 
 @pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.9])
 def test_pruning_zeroes_exactly_the_smallest_weights(sparsity: float) -> None:
     module: Any = nn.Sequential(nn.Linear(20, 30), nn.Linear(30, 10))
-    changed = level("prune-magnitude", sparsity=sparsity).on_module(module, "module")
+    changed = changed_by(level("prune-magnitude", sparsity=sparsity), module)
     weights = torch.cat([layer.weight.flatten() for layer in changed])
     before = torch.cat([layer.weight.flatten() for layer in module])
     gone = weights == 0
@@ -110,7 +151,7 @@ def test_graphs_keep_contracting_layers_in_fp32(tmp_path: Path) -> None:
     source = tmp_path / "model.onnx"
     onnx.save(chain(weights), source)
     (tmp_path / "small").mkdir()
-    graph = onnx.load(level("int8-dynamic").on_graph(source, tmp_path / "small")).graph
+    graph = onnx.load(level("int8-dynamic").on_file(PARENT, source, tmp_path / "small", "onnx")).graph
     kept = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2}
     assert kept == {"shrink"}
     assert [node.op_type for node in graph.node].count("MatMulInteger") == 2
@@ -136,7 +177,7 @@ def chain(weights: dict[str, tuple[int, int]]) -> Any:
 
 def test_pruning_leaves_the_embedding_and_its_head_alone() -> None:
     module = Tied().eval()
-    changed = level("prune-magnitude").on_module(module, "module")
+    changed = changed_by(level("prune-magnitude"), module)
     assert torch.equal(changed.head.weight, module.head.weight)
     assert changed.head.weight is changed.tokens.weight
     assert int((changed.between.weight == 0).sum()) == 24 * 24 // 2
@@ -150,4 +191,4 @@ def test_impossible_sparsities_are_refused(sparsity: object) -> None:
 
 def test_a_model_without_linear_layers_cannot_be_pruned() -> None:
     with pytest.raises(ConfigError, match="Linear"):
-        level("prune-magnitude").on_module(nn.Embedding(4, 4), "module")
+        changed_by(level("prune-magnitude"), nn.Embedding(4, 4))

@@ -22,7 +22,8 @@ def loaded(model: BuiltModel, backend: str, level: str = "none") -> Engine:
         for module in ONNX:
             pytest.importorskip(module, reason=f"{module} is not installed; run: pip install 'pytest-lmbench[onnx]'")
     method: Any = resolve(COMPRESSIONS[level].target)({})
-    engine: Engine = resolve(BACKENDS[backend].target)(model, method, {"threads": 1})
+    entry = BACKENDS[backend]
+    engine: Engine = resolve(entry.target)(method.on_model(model, entry.weights), method, {"threads": 1})
     return engine
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from lmbench.base.entry import ENDPOINT
 from lmbench.base.errors import ConfigError, Unavailable
-from lmbench.base.registry import ENDPOINT, MODELS, resolve
+from lmbench.base.registry import MODELS, resolve
 from lmbench.data import tokenizers
 from lmbench.data.corpora import Corpus
 from lmbench.models import endpoint

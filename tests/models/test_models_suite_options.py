@@ -9,8 +9,9 @@ from typing import Any, get_args
 import pytest
 
 from lmbench.base.registry import MODELS
-from lmbench.suite.options import MODEL_OPTIONS
+from lmbench.suite.schemas import schema
 
+MODEL_OPTIONS = {kind: found for kind, entry in MODELS.items() if (found := schema(entry))}
 BUILDERS = sorted(kind for kind in MODEL_OPTIONS if kind != "endpoint")
 
 

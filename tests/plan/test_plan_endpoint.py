@@ -13,7 +13,8 @@ from lmbench.plan import select
 from lmbench.plan.case import Case, Choice
 from lmbench.plan.expand import expand, files_of, require_valid
 from lmbench.suite.load import load
-from lmbench.suite.params import WORKLOAD_PARAMS, StressParams
+from lmbench.suite.params import StressParams
+from lmbench.suite.schemas import WORKLOAD_PARAMS
 
 ENDPOINT = Choice(name="m", kind="endpoint", options={"url": "http://127.0.0.1:8000"})
 HTTP = Choice(name="http", kind="http")

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS, Entry, Need
+from lmbench.base.entry import Entry, Need
+from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS
 from lmbench.run import doctor
 from lmbench.run.doctor import FAIL, NOTE, OK, WARN, Finding, diagnose, exit_status
 

@@ -12,10 +12,11 @@ import pytest
 
 from lmbench.base.errors import FidelityError, SubjectError
 from lmbench.base.seams import IntArray, LanguageModel
+from lmbench.compress import none
 from lmbench.data.corpora import Corpus, split
 from lmbench.plan.case import Case, Choice
 from lmbench.subject import build
-from lmbench.subject.probe import probe, reference
+from lmbench.subject.probe import plain_answers, probe, reference
 from lmbench.subject.protocol import Subject
 
 METRICS = {"perplexity", "perplexity_ratio", "kl_divergence", "top1_agreement", "max_logit_difference", "sparsity"}
@@ -58,9 +59,18 @@ def valid_ids(model: LanguageModel, corpus: Corpus) -> IntArray:
 
 def checked(wanted: Case, corpus: Corpus) -> Subject:
     model = build.load_model(wanted, corpus)
-    subject = build.build_subject(wanted, model)
+    subject = loaded(wanted, model)
     assert subject.fidelity.values == {}
-    return build.check(subject, wanted, model, valid_ids(model, corpus))
+    return check(subject, wanted, model, corpus)
+
+
+def loaded(wanted: Case, model: LanguageModel, corpus: Corpus | None = None) -> Subject:
+    level = build.load_level(wanted, corpus)  # type: ignore[arg-type]
+    return build.load(wanted, model, build.compress(wanted, model, level), level)
+
+
+def check(subject: Subject, wanted: Case, model: LanguageModel, corpus: Corpus) -> Subject:
+    return build.check(subject, wanted, model, build.load_level(wanted, corpus), valid_ids(model, corpus))
 
 
 def number(values: Mapping[str, float | None], metric: str) -> float:
@@ -87,9 +97,9 @@ def test_a_perturbed_engine_is_an_error_not_a_fast_result(corpus: Corpus) -> Non
 def test_a_broken_cache_is_seen(corpus: Corpus) -> None:
     wanted = case("fake", "fake")
     model: Any = build.load_model(wanted, corpus)
-    forgetful = build.build_subject(wanted, replace(model, module=Forgetful(model.module)))
+    forgetful = loaded(wanted, replace(model, module=Forgetful(model.module)))
     with pytest.raises(FidelityError, match="not faithful"):
-        build.check(forgetful, wanted, model, valid_ids(model, corpus))
+        check(forgetful, wanted, model, corpus)
 
 
 class Forgetful:
@@ -127,35 +137,30 @@ def test_a_pruned_engine_is_checked_against_the_pruned_module(corpus: Corpus, mo
     subject = checked(wanted, corpus)
     assert 0.1 < number(subject.fidelity.values, "sparsity") < 0.5
     model = build.load_model(wanted, corpus)
-    monkeypatch.setattr(build, "reference", lambda case, model, _: build.build_subject(case_of_torch(case), model))
+    monkeypatch.setattr(build, "plain_answers", lambda case, _, asked: plain_answers(case, model, asked))
     with pytest.raises(FidelityError, match="prune-magnitude on the reference backend"):
-        build.check(subject, wanted, model, valid_ids(model, corpus))
+        check(subject, wanted, model, corpus)
     subject.close()
-
-
-def case_of_torch(wanted: Case) -> Case:
-    """The same model uncompressed on torch: a wrong oracle."""
-    return replace(wanted, backend=Choice(name="torch", kind="torch"), compression=Choice(name="none", kind="none", options={}))
 
 
 def test_combinations_that_do_not_fit_say_why(corpus: Corpus) -> None:
     model = build.load_model(case("fake", "fake"), corpus)
     with pytest.raises(SubjectError, match="backend 'torch' takes models of form module"):
-        build.build_subject(case("fake", "torch"), model)
+        loaded(case("fake", "torch"), model)
     with pytest.raises(SubjectError, match="compression 'bf16' takes models of form module"):
-        build.build_subject(case("fake", "fake", "bf16"), model)
+        loaded(case("fake", "fake", "bf16"), model)
     decoder = build.load_model(case("decoder", "torch"), corpus)
     with pytest.raises(SubjectError, match="no bfloat16 kernels"):
-        build.build_subject(case("decoder", "onnxruntime", "bf16"), decoder)
+        loaded(case("decoder", "onnxruntime", "bf16"), decoder)
     with pytest.raises(SubjectError, match="does not train; use one of torch, torch-compile"):
-        build.build_trainer(case("decoder", "onnxruntime"), decoder, learning_rate=1e-3, precision="fp32")
+        build.build_trainer(case("decoder", "onnxruntime"), decoder, none.build({}), learning_rate=1e-3, precision="fp32")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16-autocast"])
 def test_a_trainer_starts_from_the_parents_loss(corpus: Corpus, precision: str) -> None:
     wanted = case("decoder", "torch", params={"batch": 2, "tokens": 16})
     model = build.load_model(wanted, corpus)
-    subject = build.build_trainer(wanted, model, learning_rate=1e-3, precision=precision, accumulate=2)
+    subject = build.build_trainer(wanted, model, none.build({}), learning_rate=1e-3, precision=precision, accumulate=2)
     assert subject.description["engine"]["accumulate"] == 2
     assert subject.description["engine"]["precision"] == precision
     subject.close()
@@ -167,7 +172,7 @@ def test_a_trainer_of_another_function_is_an_error(corpus: Corpus) -> None:
     other = build.load_model(replace(wanted, seed=1), corpus)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(FidelityError, match="before training"):
         patch.setattr(build, "reference", lambda case, _: reference(case, other))
-        build.build_trainer(wanted, model, learning_rate=1e-3, precision="fp32")
+        build.build_trainer(wanted, model, none.build({}), learning_rate=1e-3, precision="fp32")
 
 
 def test_the_probe_fits_the_text_and_the_model() -> None:

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from lmbench.base.errors import FidelityError
 from lmbench.base.seams import IntArray, LanguageModel
+from lmbench.compress import none
 from lmbench.data.corpora import Corpus, split
 from lmbench.models import encoder
 from lmbench.plan.case import Case, Choice
@@ -64,12 +65,17 @@ def valid_ids(model: LanguageModel, corpus: Corpus) -> IntArray:
 
 def unchecked(wanted: Case, corpus: Corpus) -> tuple[Subject, LanguageModel, Probe]:
     model = build.load_model(wanted, corpus)
-    return build.build_subject(wanted, model), model, probe(valid_ids(model, corpus), model.facts.max_tokens)
+    level = build.load_level(wanted, corpus)
+    return (
+        build.load(wanted, model, build.compress(wanted, model, level), level),
+        model,
+        probe(valid_ids(model, corpus), model.facts.max_tokens),
+    )
 
 
 def checked(wanted: Case, corpus: Corpus) -> Subject:
     subject, model, _ = unchecked(wanted, corpus)
-    return build.check(subject, wanted, model, valid_ids(model, corpus))
+    return build.check(subject, wanted, model, build.load_level(wanted, corpus), valid_ids(model, corpus))
 
 
 class Watched:
@@ -181,13 +187,13 @@ def test_engines_and_levels_stay_inside_their_bounds(kind: str, backend: str, le
 def test_another_model_s_answers_are_an_error(kind: str, corpus: Corpus) -> None:
     subject, model, _ = unchecked(replace(case(kind), seed=1), corpus)
     with pytest.raises(FidelityError, match="not faithful"):
-        build.check(subject, case(kind), build.load_model(case(kind), corpus), valid_ids(model, corpus))
+        build.check(subject, case(kind), build.load_model(case(kind), corpus), none.build({}), valid_ids(model, corpus))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_trainer_starts_from_the_parent_s_loss(kind: str, corpus: Corpus) -> None:
     model = build.load_model(case(kind), corpus)
-    trainer = build.build_trainer(case(kind), model, learning_rate=1e-3, precision="fp32")
+    trainer = build.build_trainer(case(kind), model, none.build({}), learning_rate=1e-3, precision="fp32")
     assert trainer.model.facts.objective == "masked"
     trainer.close()
 

@@ -10,7 +10,7 @@ from lmbench.base.errors import ConfigError, Problem
 from lmbench.plan.case import Case
 from lmbench.plan.expand import expand
 from lmbench.suite.load import load
-from lmbench.suite.params import WORKLOAD_PARAMS
+from lmbench.suite.schemas import WORKLOAD_PARAMS
 from lmbench.suite.spec import CaseCommon
 
 HEAD = """models:

@@ -11,7 +11,7 @@ import pytest
 from lmbench.plan.case import Case, Choice
 from lmbench.record.record import Record
 from lmbench.run.execute import Setting, execute
-from lmbench.suite.params import WORKLOAD_PARAMS
+from lmbench.suite.schemas import WORKLOAD_PARAMS
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "encoder": {"size": "nano", "max_tokens": 64},

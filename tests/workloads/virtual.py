@@ -16,7 +16,7 @@ from lmbench.measure.clock import Clock, ManualClock
 from lmbench.models import fake as fake_model
 from lmbench.plan.case import Case, Choice
 from lmbench.subject.protocol import Fidelity, Subject, TrainingSubject
-from lmbench.suite.params import WORKLOAD_PARAMS
+from lmbench.suite.schemas import WORKLOAD_PARAMS
 from lmbench.workloads.context import Context, Text
 
 Cost = Callable[[int, int, int], float]

@@ -1,0 +1,109 @@
+"""Every model family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lmbench.base.entry import ENDPOINT, Entry
+from lmbench.base.members.needs import ONNX, ORT, TOKENIZERS, TORCH, TRANSFORMERS
+
+MEMBERS: Mapping[str, Entry] = {
+    "n-gram": Entry(
+        options="lmbench.suite.options:NGramOptions",
+        target="lmbench.models.ngram:build",
+        about="n-gram counts, Kneser-Ney or Witten-Bell",
+        needs=(TORCH, TOKENIZERS),
+        refuses={
+            "onnxruntime": "torch's ONNX exporter has no translation of the table look-up (searchsorted); use torch",
+            "int8-dynamic": "an n-gram model has no Linear layers to quantize; use none or bf16",
+            "prune-magnitude": "an n-gram model has no Linear layers to prune; use none or bf16",
+        },
+        trained=False,
+    ),
+    "feed-forward": Entry(
+        options="lmbench.suite.options:FeedForwardOptions",
+        target="lmbench.models.feedforward:build",
+        about="a window of embeddings through one tanh layer",
+        needs=(TORCH, TOKENIZERS),
+    ),
+    "char-gru": Entry(
+        options="lmbench.suite.options:RecurrentOptions",
+        target="lmbench.models.recurrent:build_gru",
+        about="GRU over characters",
+        needs=(TORCH,),
+    ),
+    "lstm": Entry(
+        options="lmbench.suite.options:RecurrentOptions",
+        target="lmbench.models.recurrent:build_lstm",
+        about="LSTM",
+        needs=(TORCH, TOKENIZERS),
+    ),
+    "bilstm": Entry(
+        options="lmbench.suite.options:RecurrentOptions",
+        target="lmbench.models.bilstm:build",
+        about="bidirectional LSTM, every token predicted from all others",
+        needs=(TORCH, TOKENIZERS),
+        objective="masked",
+    ),
+    "encoder": Entry(
+        options="lmbench.suite.options:EncoderOptions",
+        target="lmbench.models.encoder:build",
+        about="Transformer encoder that fills in hidden tokens",
+        needs=(TORCH, TOKENIZERS),
+        objective="masked",
+    ),
+    "decoder": Entry(
+        options="lmbench.suite.options:DecoderOptions",
+        target="lmbench.models.decoder:build",
+        about="Transformer decoder with a KV cache",
+        needs=(TORCH, TOKENIZERS),
+    ),
+    "moe": Entry(
+        options="lmbench.suite.options:MoeOptions",
+        target="lmbench.models.moe:build",
+        about="Transformer decoder with a mixture of experts",
+        needs=(TORCH, TOKENIZERS),
+    ),
+    "lsh-decoder": Entry(
+        options="lmbench.suite.options:LshOptions",
+        target="lmbench.models.lsh_decoder:build",
+        about="decoder with attention by locality-sensitive hashing (Reformer)",
+        needs=(TORCH, TOKENIZERS),
+    ),
+    "adaptive": Entry(
+        options="lmbench.suite.options:AdaptiveOptions",
+        target="lmbench.models.adaptive:build",
+        about="decoder with adaptive embedding and softmax: rare tokens in fewer dimensions",
+        needs=(TORCH, TOKENIZERS),
+    ),
+    "huggingface": Entry(
+        options="lmbench.suite.options:HuggingFaceOptions",
+        target="lmbench.models.huggingface:build",
+        about="any causal model in a local Hugging Face directory",
+        needs=(TORCH, TOKENIZERS, TRANSFORMERS),
+    ),
+    "onnx-file": Entry(
+        options="lmbench.suite.options:OnnxFileOptions",
+        target="lmbench.models.onnx_file:build",
+        about="an ONNX file of your own",
+        needs=(ONNX, ORT),
+        form="onnx",
+        reference="onnxruntime",
+    ),
+    "imported": Entry(
+        target="lmbench.models.imported:build", about="your own model by import path (module:attribute)", needs=(TORCH,)
+    ),
+    "endpoint": Entry(
+        options="lmbench.suite.options:EndpointOptions",
+        target="lmbench.models.endpoint:build",
+        about="whatever an OpenAI-compatible server runs, your own or started here",
+        form=ENDPOINT,
+    ),
+    "fake": Entry(
+        options="lmbench.suite.options:FakeOptions",
+        target="lmbench.models.fake:build",
+        about="a deterministic stand-in for tests",
+        form="fake",
+        reference="fake",
+    ),
+}
