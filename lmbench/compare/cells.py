@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from lmbench.base.catalogue import METRICS
+from lmbench.base.registry import BACKENDS
 from lmbench.compare.tolerance import NOISY, TRIPWIRED, resolution
 from lmbench.plan.case import Case
 

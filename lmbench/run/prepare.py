@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lmbench.base.cache import build_once, entries, published
-from lmbench.base.environments import folder_of
 from lmbench.base.entry import ENDPOINT
+from lmbench.base.environments import folder_of
 from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS
 from lmbench.measure.machine import machine_class
 from lmbench.plan.case import Case
