@@ -9,6 +9,7 @@ import click
 from lmbench import __version__
 from lmbench.base.errors import LmbenchError
 from lmbench.cli.data import cache, fetch
+from lmbench.cli.environments import env
 from lmbench.cli.gate import gate
 from lmbench.cli.history import history
 from lmbench.cli.load import load
@@ -30,6 +31,7 @@ def cli() -> None:
     \b
     Before the first run:   lmbench doctor            is this machine fit to measure?
                             lmbench fetch smollm2     a real pretrained model
+                            lmbench env list          engines with an environment of their own
     While writing suites:   lmbench suites validate   every fault at once, with file and line
     After a run:            lmbench report            rebuild reports from stored runs
                             lmbench baseline list     what the next run is compared with
@@ -39,7 +41,7 @@ def cli() -> None:
     """
 
 
-for command in (suites, metrics, fetch, cache, doctor, ceilings, report, baseline, gate, history, load):
+for command in (suites, metrics, fetch, cache, env, doctor, ceilings, report, baseline, gate, history, load):
     cli.add_command(command)
 
 

@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import Any
 
 from lmbench.base.entry import Entry, Need
+from lmbench.base.environments import python_of
 from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS
 from lmbench.base.units import pretty
 from lmbench.measure import machine
@@ -202,6 +203,9 @@ def _axis(area: str, entries: Mapping[str, Entry]) -> list[Finding]:
 
 def member(area: str, name: str, entry: Entry) -> Finding:
     """The finding on one member of an axis: versions of what it needs, or what is missing and how to get it."""
+    if entry.env is not None and python_of(entry.env) is None:
+        text, remedy = f"{name}: its environment is not created", f"lmbench env create {entry.env}"
+        return Finding(area=area, level=NOTE, found=text, why="its cases are skipped", remedy=remedy)
     missing = _missing(entry)
     if missing:
         text = f"{name}: {', '.join(need.module for need in missing)} not installed"

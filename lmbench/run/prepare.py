@@ -10,8 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lmbench.base.cache import build_once, entries, published
+from lmbench.base.digest import digest
 from lmbench.base.entry import ENDPOINT
-from lmbench.base.environments import folder_of
+from lmbench.base.environments import key_of
 from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS
 from lmbench.measure.machine import machine_class
 from lmbench.plan.case import Case
@@ -57,7 +58,7 @@ def artifacts_first(case: Case, setting: Setting, progress: Callable[[str], None
     versions = {module: _version(module) for module in ("pytest-lmbench", *(need.module for need in needs))}
     env = BACKENDS[case.backend.kind].env
     if env:
-        versions["environment"] = folder_of(env).name
+        versions["environment"] = digest(key_of(env))
     key = {**axes, "corpus": dict(case.corpus), "seed": case.seed, "versions": versions}
     if published(PREPARED, key):
         return False
