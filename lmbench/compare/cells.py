@@ -14,6 +14,7 @@ PAIRED: Mapping[str, tuple[str, ...]] = {
     "latency": ("ttft_p50_s", "tpot_p50_s", "latency_p50_s", "output_tokens_per_s"),
     "throughput": ("output_tokens_per_s", "total_tokens_per_s"),
     "scoring": ("latency_p50_s", "scored_tokens_per_s"),
+    "cold_start": ("cold_start_p50_s",),
     "memory": ("peak_rss_bytes", "weights_rss_bytes", "activations_bytes", "device_peak_bytes"),
     "stress": TRIPWIRED["stress"],
     "mlperf": TRIPWIRED["mlperf"],
@@ -42,7 +43,7 @@ PLAIN, PLAIN_CPU = "round_p50_s", "round_cpu_p50_s"
 
 
 def needs_runs(case: Case) -> bool:
-    """Whether a pair of `case` is two whole runs: stress and memory always, engines in an environment of
+    """Whether a pair of `case` is two whole runs: stress, memory and cold_start always, engines in an environment of
     their own, others when the gate names what rounds cannot say.
 
     A quantile or a peak belongs to a run: it is taken per run and compared per pair, never pooled over runs.

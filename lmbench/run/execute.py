@@ -23,6 +23,7 @@ from lmbench.record.record import ERROR, FULL, OK, ONCE, Failure, Record
 from lmbench.run.build import CaseBuilder, describe
 from lmbench.subject.protocol import Subject
 from lmbench.workloads.context import Context
+from lmbench.workloads.facts import described
 
 UNCHANGED = "the level leaves the model as it is for this engine"
 NO_FILE = "the engine loads the model itself, or when its file was made was not measured"
@@ -98,7 +99,7 @@ def _measure(case: Case, setting: Setting, builder: CaseBuilder, progress: Calla
 
 def _fields(measurement: Measurement, builder: CaseBuilder, resources: Mapping[str, Any]) -> dict[str, Any]:
     metrics = dict(measurement.metrics)
-    for extra in (*_fidelity(builder), *_loading(builder), *_resources(resources)):
+    for extra in (*_fidelity(builder), *_loading(builder), *_sizes(builder), *_resources(resources)):
         metrics.setdefault(extra.name, extra)
     return {
         "metrics": metrics,
@@ -138,6 +139,13 @@ def _loading(builder: CaseBuilder) -> list[Metric]:
     parts = (("compress_s", builder.compress_s, UNCHANGED), ("export_s", builder.export_s, NO_FILE))
     found = [metric(name, value, n=1) if value is not None else metric(name, None, reason=why) for name, value, why in parts]
     return [metric("load_s", builder.load_s, n=1), *(found if isinstance(builder.last, Subject) else [])]
+
+
+def _sizes(builder: CaseBuilder) -> list[Metric]:
+    if not isinstance(builder.last, Subject):
+        return []
+    engine = builder.last.description["engine"]
+    return [described("weights_bytes", engine, "weight_bytes"), described("disk_bytes", engine)]
 
 
 def _resources(resources: Mapping[str, Any]) -> list[Metric]:

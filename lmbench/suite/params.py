@@ -74,6 +74,14 @@ class ScoringParams(Params):
     budget: Budget = Field(Budget(), description="how long to measure")
 
 
+class ColdStartParams(Params):
+    """`cold_start`: fresh processes one after another, each timed from its start to its first token."""
+
+    prompt_tokens: Count = Field(32, description="tokens of the prompt (every start another)")
+    starts: Count = Field(5, description="processes started")
+    start_timeout_s: Seconds = Field(300.0, description="longest time of one start")
+
+
 class MemoryParams(Params):
     """`memory`: each term of memory, measured in a fresh process beside its estimate."""
 

@@ -18,7 +18,7 @@ from lmbench.record.record import Failure, Record
 
 MACHINE = "linux-x86_64-2cpu"
 MACHINE_ID = "Linux-CPython-3.11-64bit"
-WORKLOADS = ("training_step", "latency", "throughput", "scoring", "memory", "stress", "mlperf")
+WORKLOADS = ("training_step", "latency", "throughput", "scoring", "cold_start", "memory", "stress", "mlperf")
 ENVIRONMENT: Mapping[str, Any] = {
     "cpu": {"model": "Example CPU @ 2.5 GHz", "cores": 2, "flags": ["avx2", "fma"]},
     "memory_bytes": 8 << 30,
@@ -332,11 +332,18 @@ def _mlperf(scale: float, rng: np.random.Generator) -> _Built:
     return metrics, {"latency": latencies}, "latency", {"mlperf": {"scenario": "SingleStream", "valid": True}}
 
 
+def _cold_start(scale: float, rng: np.random.Generator) -> _Built:
+    starts = _times(rng, 3.0 * scale, 5)
+    metrics = [*_distribution("cold_start", starts), metric("startup_s", 1.9 * scale, n=5), metric("first_call_s", 0.1, n=5)]
+    return metrics, {"cold_start": starts}, "cold_start", {"starts": 5, "prompt_tokens": 32}
+
+
 _BUILDERS = {
     "training_step": _training,
     "latency": _latency,
     "throughput": _throughput,
     "scoring": _scoring,
+    "cold_start": _cold_start,
     "memory": _memory,
     "stress": _stress,
     "mlperf": _mlperf,

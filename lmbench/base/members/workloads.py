@@ -34,6 +34,12 @@ MEMBERS: Mapping[str, Entry] = {
         source="lmbench.workloads.scoring:source",
         about="one full forward pass over text, logits at every position",
     ),
+    "cold_start": Entry(
+        options="lmbench.suite.params:ColdStartParams",
+        target="lmbench.workloads.cold_start:run",
+        about="fresh processes, each from its start to its first token",
+        generates=True,
+    ),
     "memory": Entry(
         options="lmbench.suite.params:MemoryParams",
         target="lmbench.workloads.memory:run",
