@@ -1,4 +1,4 @@
-"""ONNX Runtime on its CPU provider: exported torch modules and ONNX files of the user's own."""
+"""ONNX Runtime on a provider of its own choice of device: exported torch modules and ONNX files of the user's own."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from onnxruntime.capi import onnxruntime_pybind11_state as faults
 
 from lmbench.backends.artifact import Artifact
 from lmbench.backends.onnx_export import prepare
-from lmbench.backends.options import count, only
+from lmbench.backends.onnx_providers import Placement, placement, require_used
+from lmbench.backends.options import choice, count, only
 from lmbench.base.errors import SubjectError
 from lmbench.base.seams import Compression, Engine, FloatArray, IntArray, LanguageModel, State
 
 NAME = "onnxruntime"
-PROVIDERS = ["CPUExecutionProvider"]
 ERRORS_ONLY = 3
 _FAULTS = (
     faults.EPFail,
@@ -38,20 +38,25 @@ def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]
 
 
 def load(model: LanguageModel, method: Compression, options: Mapping[str, Any]) -> Engine:
-    """The model at this level in an inference session. Option: `threads` (a count; default: all CPUs it may use)."""
-    only(NAME, options, ["threads"])
+    """The model at this level in an inference session.
+
+    Options: `threads` (a count; default: all CPUs it may use), `provider` ('cpu', 'cuda' or 'tensorrt').
+    """
+    only(NAME, options, ["provider", "threads"])
     threads = count(NAME, options, "threads") or len(os.sched_getaffinity(0))
     artifact = prepare(model, method)
+    place = placement(choice(NAME, options, "provider", ("cpu", "cuda", "tensorrt")), model, artifact.path)
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.log_severity_level = ERRORS_ONLY
     try:
-        session = onnxruntime.InferenceSession(artifact.path, settings, providers=PROVIDERS)
+        session = onnxruntime.InferenceSession(artifact.path, settings, providers=list(place.providers))
     except _FAULTS as error:
         text = f"ONNX Runtime {onnxruntime.__version__} cannot load {model.facts.name!r} at level {method.name!r}: {error}"
         raise SubjectError(f"{text}\nUse the torch backend for this combination") from error
+    require_used(session, place)
     kind = SimpleEngine if model.facts.details.get("simple") else OnnxRuntimeEngine
-    return kind(model=model, artifact=artifact, session=session, threads=threads)
+    return kind(model=model, artifact=artifact, session=session, place=place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +74,11 @@ class Held:
 class OnnxRuntimeEngine:
     """A session over a graph that follows the model contract: ids, positions, past_i -> logits, present_i."""
 
-    def __init__(self, *, model: LanguageModel, artifact: Artifact, session: Any, threads: int) -> None:
+    def __init__(self, *, model: LanguageModel, artifact: Artifact, session: Any, place: Placement) -> None:
         self._model = model
         self._artifact = artifact
         self._session = session
-        self._threads = threads
+        self._place = place
         self._inputs = [item.name for item in session.get_inputs()]
         self._outputs = [item.name for item in session.get_outputs()]
 
@@ -93,8 +98,8 @@ class OnnxRuntimeEngine:
         return {
             "engine": NAME,
             "version": onnxruntime.__version__,
-            "device": "cpu",
-            "threads": self._threads,
+            "device": self._place.device,
+            "threads": self._session.get_session_options().intra_op_num_threads,
             "dtype": "float32",
             "state_dtype": "float32",
             "weight_bytes": facts["initializer_bytes"],
@@ -112,10 +117,21 @@ class OnnxRuntimeEngine:
     def _run(self, values: Sequence[Any]) -> list[Any]:
         feed = dict(zip(self._inputs, values, strict=True))
         try:
-            results: list[Any] = self._session.run_with_ort_values(self._outputs, feed)
+            results = self._bound(feed) if self._place.device != "cpu" else self._session.run_with_ort_values(self._outputs, feed)
         except _FAULTS as error:
             raise SubjectError(f"ONNX Runtime {onnxruntime.__version__} failed on {self._model.facts.name!r}: {error}") from error
-        return results
+        return list(results)
+
+    def _bound(self, feed: Mapping[str, Any]) -> Sequence[Any]:
+        """A run whose logits arrive on the host while the state stays on the device."""
+        binding = self._session.io_binding()
+        for name, value in feed.items():
+            binding.bind_ortvalue_input(name, value)
+        for place, name in enumerate(self._outputs):
+            binding.bind_output(name, "cpu" if place == 0 else self._place.device)
+        self._session.run_with_iobinding(binding)
+        found: Sequence[Any] = binding.get_outputs()
+        return found
 
 
 class SimpleEngine(OnnxRuntimeEngine):

@@ -184,6 +184,14 @@ class TorchOptions(BackendOptions):
     device: str | None = Field(None, description="cpu (default), cuda or cuda:N")
 
 
+class OnnxRuntimeOptions(BackendOptions):
+    """`onnxruntime`."""
+
+    provider: Literal["cpu", "cuda", "tensorrt"] | None = Field(
+        None, description="execution provider (cpu); the others need onnxruntime-gpu"
+    )
+
+
 class FakeBackendOptions(Params):
     """`fake` backend."""
 

@@ -25,11 +25,11 @@ MEMBERS: Mapping[str, Entry] = {
         takes=("module",),
     ),
     "onnxruntime": Entry(
-        options="lmbench.suite.options:BackendOptions",
+        options="lmbench.suite.options:OnnxRuntimeOptions",
         target="lmbench.backends.onnx_runtime:load",
         exporter="lmbench.backends.onnx_runtime:export",
         weights="onnx",
-        about="ONNX Runtime on the CPU provider",
+        about="ONNX Runtime on its CPU, CUDA or TensorRT provider",
         needs=(ORT, ONNX),
         takes=("module", "onnx"),
         refuses={"bf16": "ONNX Runtime's CPU provider has no bfloat16 kernels for Add and MatMul; use torch for bf16"},
