@@ -192,6 +192,14 @@ class OnnxRuntimeOptions(BackendOptions):
     )
 
 
+class TensorRtOptions(Params):
+    """`tensorrt`."""
+
+    max_batch: Count | None = Field(None, description="largest batch the plan is built for (64)")
+    max_tokens: Count | None = Field(None, description="longest sequence it is built for (the model's)")
+    workspace_mib: Count | None = Field(None, description="memory the builder may use to try kernels (4096 MiB)")
+
+
 class FakeBackendOptions(Params):
     """`fake` backend."""
 

@@ -25,6 +25,14 @@ HEAVY = {
     "safetensors",
     "gguf",
     "tensorrt",
+    "openvino",
+    "nncf",
+    "llama_cpp",
+    "executorch",
+    "litert_torch",
+    "ai_edge_litert",
+    "ai_edge_quantizer",
+    "tensorflow",
     "pynvml",
 }
 HEAVY_ROOMS = ("models", "compress", "backends", "measure/probes")

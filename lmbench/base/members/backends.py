@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lmbench.base.entry import ENDPOINT, Entry
-from lmbench.base.members.needs import HTTPTOOLS, ONNX, ORT, TORCH
+from lmbench.base.members.needs import HTTPTOOLS, ONNX, ONNXSCRIPT, ORT, TENSORRT, TORCH
 
 MEMBERS: Mapping[str, Entry] = {
     "torch": Entry(
@@ -33,6 +33,20 @@ MEMBERS: Mapping[str, Entry] = {
         needs=(ORT, ONNX),
         takes=("module", "onnx"),
         refuses={"bf16": "ONNX Runtime's CPU provider has no bfloat16 kernels for Add and MatMul; use torch for bf16"},
+    ),
+    "tensorrt": Entry(
+        options="lmbench.suite.options:TensorRtOptions",
+        target="lmbench.backends.tensorrt:load",
+        exporter="lmbench.backends.tensorrt:export",
+        about="TensorRT 11 on an NVIDIA GPU",
+        weights="onnx",
+        needs=(TENSORRT, ONNX, ONNXSCRIPT, ORT),
+        takes=("module",),
+        refuses={
+            "int8-dynamic": "TensorRT takes int8 as explicit quantize and dequantize nodes, which int8-static writes; use int8-static",
+            "int8-weight-only": "TensorRT has no importer for ONNX Runtime's MatMulNBits; use onnxruntime",
+            "int4-weight-only": "TensorRT has no importer for ONNX Runtime's MatMulNBits; use onnxruntime",
+        },
     ),
     "http": Entry(
         options="lmbench.suite.options:NoOptions",
