@@ -143,22 +143,22 @@ def _plan(path: Path, limits: Mapping[str, int], device: Device) -> bytes:
 
 def _profile(builder: Any, network: Any, which: int, limits: Mapping[str, int]) -> Any:
     """Ranges of every input: all shapes are allowed in both profiles, but each is fastest at shapes of its own kind."""
-    most, usual = limits["tokens"], min(USUAL_TOKENS, limits["tokens"])
-    tokens = usual if which == PREFILL else 1
-    past = 0 if which == PREFILL else usual
     profile = builder.create_optimization_profile()
     for index in range(network.num_inputs):
         value = network.get_input(index)
-        if value.name == "positions":
-            low, middle, high = [(one,) for one in (1, 1, most)]
-        else:
-            sizes = [int(size) for size in value.shape]
-            free = (0, 1) if value.name == "ids" else tuple(place for place, size in enumerate(sizes) if size < 0)
-            ranges = [(1, 1, limits["batch"]), (1, tokens, most) if value.name == "ids" else (0, past, most)]
-            chosen = [dict(zip(free, (one[place] for one in ranges), strict=False)) for place in range(3)]
-            low, middle, high = (tuple(one.get(place, size) for place, size in enumerate(sizes)) for one in chosen)
-        profile.set_shape(value.name, low, middle, high)
+        profile.set_shape(value.name, *_ranges(value.name, [int(size) for size in value.shape], which, limits))
     return profile
+
+
+def _ranges(name: str, sizes: Sequence[int], which: int, limits: Mapping[str, int]) -> list[tuple[int, ...]]:
+    """The smallest, usual and largest shape of an input; what is not free (-1) keeps its size."""
+    most, usual = limits["tokens"], min(USUAL_TOKENS, limits["tokens"])
+    if name == "positions":
+        return [(1,), (1,), (most,)]
+    length = (1, usual if which == PREFILL else 1, most) if name == "ids" else (0, 0 if which == PREFILL else usual, most)
+    free = [place for place, size in enumerate(sizes) if size < 0]
+    chosen = [dict(zip(free, pair, strict=False)) for pair in zip((1, 1, limits["batch"]), length, strict=True)]
+    return [tuple(one.get(place, size) for place, size in enumerate(sizes)) for one in chosen]
 
 
 class TensorRtEngine:

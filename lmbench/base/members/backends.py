@@ -43,7 +43,7 @@ MEMBERS: Mapping[str, Entry] = {
         needs=(TENSORRT, ONNX, ONNXSCRIPT, ORT),
         takes=("module",),
         refuses={
-            "int8-dynamic": "TensorRT takes int8 as explicit quantize and dequantize nodes, which int8-static writes; use int8-static",
+            "int8-dynamic": "TensorRT takes int8 as explicit quantize and dequantize nodes; use int8-static, which writes them",
             "int8-weight-only": "TensorRT has no importer for ONNX Runtime's MatMulNBits; use onnxruntime",
             "int4-weight-only": "TensorRT has no importer for ONNX Runtime's MatMulNBits; use onnxruntime",
         },
