@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -16,6 +17,10 @@ from lmbench.compare.verdicts import IMPROVED, OK, REGRESSED, Verdict, by_case, 
 from lmbench.measure.clock import utc_now
 from lmbench.measure.machine import machine_class
 from lmbench.report.flatten import leaves
+from lmbench.report.matrix import build_matrix
+from lmbench.report.matrix_terminal import render_matrix
+from lmbench.report.matrix_words import nothing
+from lmbench.report.matrix_write import write_matrix
 from lmbench.report.write import rebuild
 from lmbench.store.files import REJECTED, StoredFile, accept, list_all, rejected_run
 from lmbench.store.ledger import LEDGER, Change, append_change
@@ -36,17 +41,31 @@ def _storage_option(command: click.decorators.FC) -> click.decorators.FC:
 @click.command()
 @click.argument("runs", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("reports"), show_default=True, help="folder to write to")
+@click.option("--matrix", "as_matrix", is_flag=True, help="every compression level on every engine beside its fp32 parent")
 @_storage_option
-def report(runs: tuple[Path, ...], out: Path, storage: Path | None) -> None:
+def report(runs: tuple[Path, ...], out: Path, storage: Path | None, *, as_matrix: bool) -> None:
     """Rebuild Markdown, HTML and CSV reports from stored RUNS (default: the newest stored run).
 
     A run is a JSON file below baselines/ or a journal (reports/journal/*.jsonl), also of a session that was killed.
+
+    With --matrix instead one table per model, here and in matrix.md and matrix.html: what each compression level on each
+    engine gains and loses against the fp32 parent, which cells are on the Pareto front, which to choose, which to drop.
+    Several RUNS are joined: of each case the newest record counts, and what differs between runs counts as noise.
     """
     chosen = list(runs) or [file.path for file in list_all(_storage(storage))[:1]]
     if not chosen:
         raise click.UsageError(f"no stored run under {_storage(storage)}; name one, or run pytest with --benchmark-autosave")
-    for path in rebuild(chosen, out):
+    for path in _matrix(chosen, out) if as_matrix else rebuild(chosen, out):
         click.echo(path)
+
+
+def _matrix(chosen: Sequence[Path], out: Path) -> list[Path]:
+    """Print the matrix of the chosen runs and write it."""
+    matrix = build_matrix([read_run(path) for path in chosen])
+    if not matrix.models:
+        raise click.UsageError(nothing(matrix))
+    render_matrix(matrix, Console(highlight=False))
+    return write_matrix(matrix, out)
 
 
 @click.group()

@@ -53,10 +53,10 @@ def line_chart(title: str, lines: Sequence[Line], x: Axis, y: Axis, *, rule: tup
     heights = [height for _, height in everything] + ([rule[1]] if rule else [])
     across = scale(x, [along for along, _ in everything], LEFT, WIDTH - RIGHT)
     up = scale(y, heights, HEIGHT - BOTTOM, TOP)
-    parts = [_axes(x, y, across, up), _rule(rule, up) if rule else Markup("")]
+    parts = [axes(x, y, across, up), _rule(rule, up) if rule else Markup("")]
     parts += [_curve(line, points, index, across, up) for index, (line, points) in enumerate(shown)]
     keys = Markup("").join(_KEY.format(index % COLOURS, _dash(index), line.name) for index, (line, _) in enumerate(shown))
-    return _figure(title, parts, keys)
+    return figure(title, parts, keys)
 
 
 def ecdf(title: str, series: Sequence[tuple[str, Sequence[float]]], unit: str) -> Markup:
@@ -82,7 +82,7 @@ def histogram(title: str, values: Sequence[float], unit: str) -> Markup:
         left, right, top = across.place(low), across.place(high), up.place(count)
         words = f"{pretty(low, unit)} to {pretty(high, unit)}: {count} samples"
         bars.append(_rect(0, (left, top, max(right - left - 1, 0.5), HEIGHT - BOTTOM - top), words))
-    return _figure(f"{title} (n = {len(values)})", [_axes(x, y, across, up), *bars], Markup(""))
+    return figure(f"{title} (n = {len(values)})", [axes(x, y, across, up), *bars], Markup(""))
 
 
 def paired_bars(title: str, rows: Sequence[tuple[str, float | None, float | None]], unit: str, names: tuple[str, str]) -> Markup:
@@ -94,36 +94,38 @@ def paired_bars(title: str, rows: Sequence[tuple[str, float | None, float | None
     parts, pitch = [], 2 * BAR + 18
     for index, (name, *pair) in enumerate(rows):
         top = index * pitch + 10
-        parts.append(_text(LABEL - 8, top + BAR + 5, name, anchor="end"))
+        parts.append(text_at(LABEL - 8, top + BAR + 5, name, anchor="end"))
         for which, value in enumerate(pair):
             y = top + which * (BAR + 1)
             length = max((value or 0.0) / longest, 0.0) * (WIDTH - LABEL - VALUE)
             parts.append(_rect(which, (LABEL, y, length, BAR), ""))
-            parts.append(_text(LABEL + length + 6, y + BAR - 2, pretty(value, unit) if value is not None else "not known"))
+            parts.append(text_at(LABEL + length + 6, y + BAR - 2, pretty(value, unit) if value is not None else "not known"))
     keys = Markup("").join(_SWATCH.format(which, name) for which, name in enumerate(names))
-    return _figure(title, parts, keys, height=len(rows) * pitch + 12)
+    return figure(title, parts, keys, height=len(rows) * pitch + 12)
 
 
-def _figure(title: str, parts: Sequence[Markup], keys: Markup, *, height: float = HEIGHT) -> Markup:
+def figure(title: str, parts: Sequence[Markup], keys: Markup, *, height: float = HEIGHT) -> Markup:
+    """Parts under a caption, with the keys of their colours and shapes below."""
     legend = Markup('<div class="keys">{}</div>').format(keys) if keys else Markup("")
-    return _FIGURE.format(title, WIDTH, _n(height), title, Markup("").join(parts), legend)
+    return _FIGURE.format(title, WIDTH, rounded(height), title, Markup("").join(parts), legend)
 
 
-def _axes(x: Axis, y: Axis, across: Scale, up: Scale) -> Markup:
+def axes(x: Axis, y: Axis, across: Scale, up: Scale) -> Markup:
+    """Both axes with ticks, grid and titles."""
     floor = HEIGHT - BOTTOM
     parts = [Markup('<path class="axis" d="M{} {}V{}H{}"/>').format(LEFT, TOP, floor, WIDTH - RIGHT)]
     for tick in up.ticks:
         place = up.place(tick)
-        parts.append(Markup('<path class="grid" d="M{} {}H{}"/>').format(LEFT, _n(place), WIDTH - RIGHT))
-        parts.append(_text(LEFT - 6, place + 4, _tick(tick, y), anchor="end"))
+        parts.append(Markup('<path class="grid" d="M{} {}H{}"/>').format(LEFT, rounded(place), WIDTH - RIGHT))
+        parts.append(text_at(LEFT - 6, place + 4, _tick(tick, y), anchor="end"))
     for tick in across.ticks:
         place = across.place(tick)
-        parts.append(Markup('<path class="axis" d="M{} {}v4"/>').format(_n(place), floor))
-        parts.append(_text(place, floor + 17, _tick(tick, x), anchor="middle"))
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, _title(x), anchor="middle"))
+        parts.append(Markup('<path class="axis" d="M{} {}v4"/>').format(rounded(place), floor))
+        parts.append(text_at(place, floor + 17, _tick(tick, x), anchor="middle"))
+    parts.append(text_at((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, _title(x), anchor="middle"))
     middle = (TOP + floor) / 2
     turned = Markup('<text x="12" y="{0}" text-anchor="middle" transform="rotate(-90 12 {0})">{1}</text>')
-    return Markup("").join([*parts, turned.format(_n(middle), _title(y))])
+    return Markup("").join([*parts, turned.format(rounded(middle), _title(y))])
 
 
 def _tick(value: float, axis: Axis) -> str:
@@ -139,9 +141,9 @@ def _title(axis: Axis) -> str:
 
 
 def _curve(line: Line, points: Sequence[tuple[float, float]], index: int, across: Scale, up: Scale) -> Markup:
-    placed = [(_n(across.place(x)), _n(up.place(y))) for x, y in points]
+    placed = [(rounded(across.place(x)), rounded(up.place(y))) for x, y in points]
     x, y = placed[0]
-    path = (f"M{x} {_n(up.start)}V{y}" if line.stairs else f"M{x} {y}") + "".join(
+    path = (f"M{x} {rounded(up.start)}V{y}" if line.stairs else f"M{x} {y}") + "".join(
         f"H{x}V{y}" if line.stairs else f"L{x} {y}" for x, y in placed[1:]
     )
     drawn = Markup('<path class="line c{}" stroke-dasharray="{}" d="{}"/>').format(index % COLOURS, _dash(index), path)
@@ -153,20 +155,21 @@ def _curve(line: Line, points: Sequence[tuple[float, float]], index: int, across
 
 def _rule(rule: tuple[str, float], up: Scale) -> Markup:
     place = up.place(rule[1])
-    drawn = Markup('<path class="rule" d="M{} {}H{}"/>').format(LEFT, _n(place), WIDTH - RIGHT)
-    return drawn + _text(LEFT + 6, place + 14 if place < TOP + 24 else place - 5, rule[0])
+    drawn = Markup('<path class="rule" d="M{} {}H{}"/>').format(LEFT, rounded(place), WIDTH - RIGHT)
+    return drawn + text_at(LEFT + 6, place + 14 if place < TOP + 24 else place - 5, rule[0])
 
 
 def _rect(colour: int, box: tuple[float, float, float, float], words: str) -> Markup:
-    x, y, width, height = (_n(value) for value in box)
+    x, y, width, height = (rounded(value) for value in box)
     title = Markup("<title>{}</title>").format(words) if words else Markup("")
     return Markup('<rect class="fill c{}" x="{}" y="{}" width="{}" height="{}">{}</rect>').format(
         colour, x, y, width, height, title
     )
 
 
-def _text(x: float, y: float, words: str, *, anchor: str = "start") -> Markup:
-    return Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(_n(x), _n(y), anchor, words)
+def text_at(x: float, y: float, words: str, *, anchor: str = "start") -> Markup:
+    """Words whose baseline is at (x, y)."""
+    return Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(rounded(x), rounded(y), anchor, words)
 
 
 def _known(line: Line, x: Axis, y: Axis) -> list[tuple[float, float]]:
@@ -177,5 +180,6 @@ def _dash(index: int) -> str:
     return DASHES[index % len(DASHES)]
 
 
-def _n(value: float) -> str:
+def rounded(value: float) -> str:
+    """A place in the drawing, to a tenth."""
     return f"{value:.1f}".removesuffix(".0")

@@ -19,7 +19,7 @@ FAILING = ("error", "regressed")
 
 def render_html(report: Report) -> str:
     """The whole document."""
-    return _template().render(
+    return template("report.html.j2").render(
         report=report,
         run=report.run,
         environment=list(leaves(report.run.environment)),
@@ -63,7 +63,8 @@ def _anchors(report: Report) -> dict[str, str]:
 
 
 @cache
-def _template() -> Template:
+def template(name: str) -> Template:
+    """A template of this room; whatever is put into it is escaped."""
     environment = Environment(
         loader=PackageLoader("lmbench.report", "templates"),
         autoescape=True,
@@ -71,4 +72,4 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)

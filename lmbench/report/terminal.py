@@ -61,19 +61,19 @@ def render(verdicts: Sequence[Verdict], records: Sequence[Record], console: Cons
     for view in case_views(records, verdicts):
         if view.suite != suite:
             suite = view.suite
-            _print(console, _heading(suite, _columns(console.width)))
+            emit(console, _heading(suite, _columns(console.width)))
         for line in _case_lines(view, console.width):
-            _print(console, line)
-    _print(console, Text(""))
+            emit(console, line)
+    emit(console, Text(""))
     if any(verdict.metric for verdict in verdicts):
         paired = any(verdict.evidence for verdict in verdicts)
-        for line in _wrapped(PAIRED_LEGEND if paired else LEGEND, console.width, 0):
-            _print(console, line)
+        for line in wrapped(PAIRED_LEGEND if paired else LEGEND, console.width, 0):
+            emit(console, line)
     shift = common_shift(verdicts) if gate is None else None
     for remark in gate.remarks() if gate else filter(None, [shift]):
-        for line in _wrapped(f"note: {remark}", console.width, 0):
-            _print(console, Text(line.plain, style="yellow"))
-    _print(console, Text(gate.headline(summary(verdicts)) if gate else summary(verdicts), style="bold"))
+        for line in wrapped(f"note: {remark}", console.width, 0):
+            emit(console, Text(line.plain, style="yellow"))
+    emit(console, Text(gate.headline(summary(verdicts)) if gate else summary(verdicts), style="bold"))
 
 
 def render_harness(harness: Mapping[str, Any] | None, console: Console) -> None:
@@ -86,14 +86,14 @@ def render_harness(harness: Mapping[str, Any] | None, console: Console) -> None:
     core = f" ({share:.1%} of a core)" if share is not None else ""
     figures = {"clock": "timer_overhead_s", "empty call": "empty_call_s", "between rounds": "empty_round_s"}
     times = ", ".join(f"{label} {pretty(harness.get(key), 's')}" for label, key in figures.items())
-    _print(console, Text(f"harness cost: {times}, sampled work {sampler}{core}", style="dim"))
+    emit(console, Text(f"harness cost: {times}, sampled work {sampler}{core}", style="dim"))
 
 
 def render_skipped(skipped: Iterable[Skip], console: Console) -> None:
     """One line per reason, with how many cases it skipped."""
     for group in group_skips(skipped):
         count = len(group.node_ids)
-        _print(console, Text(f"skipped {count} case{'s' if count != 1 else ''}: {group.reason}", style="dim"))
+        emit(console, Text(f"skipped {count} case{'s' if count != 1 else ''}: {group.reason}", style="dim"))
 
 
 def _columns(width: int) -> Sequence[tuple[str, int]]:
@@ -108,24 +108,24 @@ def _heading(suite: str, columns: Sequence[tuple[str, int]]) -> Text:
 
 
 def _case_lines(view: CaseView, width: int) -> Iterator[Text]:
-    head = Text(_clip(view.id, width - VERDICT_WIDTH))
+    head = Text(clipped(view.id, width - VERDICT_WIDTH))
     if view.outcome:
         head.append(f"  {view.outcome}", style=STYLES.get(view.outcome, ""))
     yield head
     for verdict in view.whole:
-        yield from _wrapped(verdict.why, width, INDENT)
+        yield from wrapped(verdict.why, width, INDENT)
     if view.record is not None and view.record.status != OK:
         return
     for row in view.rows:
         if row.main or row.outcome in FAILING:
             yield from _row_lines(row, width)
     for note in view.record.notes if view.record else ():
-        yield from _wrapped(f"note: {note}", width, INDENT)
+        yield from wrapped(f"note: {note}", width, INDENT)
     for outcome in STYLES:
         alike = [row for row in view.rows if row.outcome == outcome and not row.main and outcome not in (*FAILING, OK)]
         if alike:
             listing = ", ".join(_tied(row) for row in alike)
-            yield from _wrapped(f"also {outcome}: {listing}", width, INDENT)
+            yield from wrapped(f"also {outcome}: {listing}", width, INDENT)
 
 
 def _tied(row: Row) -> str:
@@ -134,15 +134,15 @@ def _tied(row: Row) -> str:
 
 def _row_lines(row: Row, width: int) -> Iterator[Text]:
     cells = {"baseline": row.baseline, "now": row.now, "change": row.change, "limit": row.limit, "n": row.n_baselines}
-    line = Text(" " * INDENT + f"{_clip(row.name, NAME_WIDTH):<{NAME_WIDTH}}")
+    line = Text(" " * INDENT + f"{clipped(row.name, NAME_WIDTH):<{NAME_WIDTH}}")
     for name, column in _columns(width):
         line.append(f"{_short(cells[name]):>{column}}")
     line.append(f"  {row.outcome or '-'}", style=STYLES.get(row.outcome, "dim"))
     yield line
     if row.interval:
-        yield from _wrapped(f"{row.interval} {row.sight}", width, 2 * INDENT)
+        yield from wrapped(f"{row.interval} {row.sight}", width, 2 * INDENT)
     if (row.outcome in FAILING and not row.interval) or row.outcome == ACCEPTED or (row.now == UNKNOWN and row.remark):
-        yield from _wrapped(row.remark, width, 2 * INDENT)
+        yield from wrapped(row.remark, width, 2 * INDENT)
 
 
 def _short(text: str) -> str:
@@ -152,19 +152,21 @@ def _short(text: str) -> str:
     return text
 
 
-def _wrapped(text: str, width: int, indent: int) -> Iterator[Text]:
+def wrapped(text: str, width: int, indent: int) -> Iterator[Text]:
+    """`text` in dim lines of at most `width`, each behind `indent` spaces."""
     for line in textwrap.wrap(text, max(width - indent, 20), break_on_hyphens=False):
         yield Text(" " * indent + line.replace(TIE, " "), style="dim")
 
 
-def _clip(text: str, room: int) -> str:
+def clipped(text: str, room: int) -> str:
+    """`text` with its middle left out where it is longer than `room`."""
     if len(text) <= room:
         return text
     keep = max(room - 3, 2)
     return text[: keep - keep // 2] + "..." + text[len(text) - keep // 2 :]
 
 
-def _print(console: Console, text: Text) -> None:
+def emit(console: Console, text: Text) -> None:
     """Without wrapping, and with what the console's encoding lacks (or what would move the cursor) replaced."""
     plain = "".join(char if char.isprintable() or char == "\n" else "?" for char in text.plain)
     text.plain = plain.encode(console.encoding, "replace").decode(console.encoding)
