@@ -132,20 +132,6 @@ def test_levels_without_a_way_with_graphs_return_the_file(name: str, tmp_path: P
     assert level(name).on_file(PARENT, tmp_path / "model.onnx", tmp_path, "onnx") == tmp_path / "model.onnx"
 
 
-@pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.9])
-def test_pruning_zeroes_exactly_the_smallest_weights(sparsity: float) -> None:
-    module: Any = nn.Sequential(nn.Linear(20, 30), nn.Linear(30, 10))
-    changed = changed_by(level("prune-magnitude", sparsity=sparsity), module)
-    weights = torch.cat([layer.weight.flatten() for layer in changed])
-    before = torch.cat([layer.weight.flatten() for layer in module])
-    gone = weights == 0
-    assert int(gone.sum()) == round(sparsity * weights.numel())
-    assert before[gone].abs().max() <= before[~gone].abs().min()
-    assert torch.equal(weights[~gone], before[~gone])
-    assert {name for name, _ in changed.named_parameters()} == {name for name, _ in module.named_parameters()}
-    assert all(torch.equal(new.bias, old.bias) for new, old in zip(changed, module, strict=True))
-
-
 def test_graphs_keep_contracting_layers_in_fp32(tmp_path: Path) -> None:
     weights = {"grow": (8, 32), "square": (32, 32), "shrink": (32, 8)}
     source = tmp_path / "model.onnx"
@@ -173,22 +159,3 @@ def chain(weights: dict[str, tuple[int, int]]) -> Any:
     ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 8]) for name in (names[0], names[-1])]
     graph = onnx.helper.make_graph(nodes, "chain", ends[:1], ends[1:], initializers)
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
-
-
-def test_pruning_leaves_the_embedding_and_its_head_alone() -> None:
-    module = Tied().eval()
-    changed = changed_by(level("prune-magnitude"), module)
-    assert torch.equal(changed.head.weight, module.head.weight)
-    assert changed.head.weight is changed.tokens.weight
-    assert int((changed.between.weight == 0).sum()) == 24 * 24 // 2
-
-
-@pytest.mark.parametrize("sparsity", [0, 1, -0.1, 1.5, "half", True, None])
-def test_impossible_sparsities_are_refused(sparsity: object) -> None:
-    with pytest.raises(ConfigError, match="sparsity"):
-        level("prune-magnitude", sparsity=sparsity)
-
-
-def test_a_model_without_linear_layers_cannot_be_pruned() -> None:
-    with pytest.raises(ConfigError, match="Linear"):
-        changed_by(level("prune-magnitude"), nn.Embedding(4, 4))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from lmbench.base.errors import FetchError
 from lmbench.data.corpora import Corpus
@@ -23,7 +25,30 @@ def permuted(weight: np.ndarray, heads: int) -> np.ndarray:
     return weight[order]
 
 
-def write(path: Path, architecture: str = "llama") -> dict[str, np.ndarray]:
+def pieces() -> tuple[list[str], list[float], list[int]]:
+    """A SentencePiece vocabulary: tokens, scores, types (unknown, control, byte, normal)."""
+    words = ["\u2581", *"adenrt", "an", "and", "\u2581a", "re", "\u2581and", "de", "\u2581de"]
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *words]
+    return tokens, [0.0] * 259 + [-float(rank) for rank in range(len(words))], [2, 3, 3] + [6] * 256 + [1] * len(words)
+
+
+def add_vocabulary(writer: Any, kind: str) -> int:
+    """Write a vocabulary: 'pieces', or byte-level of that kind; its size."""
+    writer.add_tokenizer_pre("default" if kind == "pieces" else kind)
+    tokens, scores, types = pieces() if kind == "pieces" else (TOKENS, [], [3] + [1] * (len(TOKENS) - 1))
+    writer.add_tokenizer_model("llama" if kind == "pieces" else "gpt2")
+    writer.add_token_list(tokens)
+    writer.add_token_types(types)
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(0)
+    if scores:
+        writer.add_token_scores(scores)
+    else:
+        writer.add_token_merges(["a b"])
+    return len(tokens)
+
+
+def write(path: Path, architecture: str = "llama", vocabulary: str = "smollm", extra: str = "") -> dict[str, np.ndarray]:
     import gguf as library
 
     draw = np.random.default_rng(0)
@@ -31,8 +56,8 @@ def write(path: Path, architecture: str = "llama") -> dict[str, np.ndarray]:
     shapes = {"attn_q": (HIDDEN, HIDDEN), "attn_k": (kv, HIDDEN), "attn_v": (kv, HIDDEN), "attn_output": (HIDDEN, HIDDEN)}
     shapes |= {"ffn_gate": (MLP, HIDDEN), "ffn_up": (MLP, HIDDEN), "ffn_down": (HIDDEN, MLP)}
     weights = {name: draw.normal(scale=0.1, size=shape).astype(np.float32) for name, shape in shapes.items()}
-    embedding = draw.normal(size=(len(TOKENS), HIDDEN)).astype(np.float32)
     writer = library.GGUFWriter(str(path), architecture)
+    embedding = draw.normal(size=(add_vocabulary(writer, vocabulary), HIDDEN)).astype(np.float32)
     writer.add_block_count(1)
     writer.add_context_length(64)
     writer.add_embedding_length(HIDDEN)
@@ -41,17 +66,10 @@ def write(path: Path, architecture: str = "llama") -> dict[str, np.ndarray]:
     writer.add_head_count_kv(KV_HEADS)
     writer.add_rope_freq_base(10000.0)
     writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("smollm")
-    writer.add_token_list(TOKENS)
-    writer.add_token_types([3] + [1] * (len(TOKENS) - 1))
-    writer.add_token_merges(["a b"])
-    writer.add_bos_token_id(0)
-    writer.add_eos_token_id(0)
     heads = {"attn_q": HEADS, "attn_k": KV_HEADS}
     for name, weight in weights.items():
         writer.add_tensor(f"blk.0.{name}.weight", permuted(weight, heads[name]) if name in heads else weight)
-    for name in ("blk.0.attn_norm", "blk.0.ffn_norm", "output_norm"):
+    for name in ("blk.0.attn_norm", "blk.0.ffn_norm", "output_norm", *([extra] if extra else [])):
         writer.add_tensor(f"{name}.weight", np.ones(HIDDEN, dtype=np.float32))
     quantized = library.quantize(embedding, library.GGMLQuantizationType.Q8_0)
     writer.add_tensor("token_embd.weight", quantized, raw_dtype=library.GGMLQuantizationType.Q8_0)
@@ -78,6 +96,42 @@ def test_a_converted_file_is_a_model_with_the_written_weights(tmp_path: Path, co
     assert model.tokenizer.encode("<|end|>") == [0]
     assert gguf.convert(tmp_path / "tiny.gguf", lines.append) == folder
     assert len(lines) == 4
+
+
+def test_a_suite_may_name_the_file_itself(tmp_path: Path, corpus: Corpus) -> None:
+    write(tmp_path / "tiny.gguf")
+    model = build("tiny", {"path": str(tmp_path / "tiny.gguf")}, corpus, 0)
+    assert model.facts.details["stored"] == {"F32": 10, "Q8_0": 1}
+    folder = gguf.convert(tmp_path / "tiny.gguf", lambda _: None)
+    assert model.facts.weights_digest == build("folder", {"path": str(folder)}, corpus, 0).facts.weights_digest
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "text"),
+    [("smollm", "abc 34\nab<|end|>b"), ("gpt-2", "abc 34\nab<|end|>b"), ("pieces", "and a dean read\nÜ and 7")],
+)
+def test_it_is_the_model_that_llama_cpp_makes_of_the_file(tmp_path: Path, corpus: Corpus, vocabulary: str, text: str) -> None:
+    reason = "llama-cpp-python is not installed; run: pip install 'pytest-lmbench[llama]'"
+    llama_cpp = pytest.importorskip("llama_cpp", reason=reason)
+    write(tmp_path / "tiny.gguf", vocabulary=vocabulary)
+    model = build("tiny", {"path": str(tmp_path / "tiny.gguf")}, corpus, 0)
+    own = llama_cpp.Llama(str(tmp_path / "tiny.gguf"), verbose=False, logits_all=True, n_ctx=64)
+    ids = own.tokenize(text.encode(), add_bos=False, special=True)
+    assert model.tokenizer.encode(text) == ids
+    own.eval(ids)
+    with torch.no_grad():
+        logits = model.module(torch.tensor([ids]), torch.arange(len(ids)), *model.empty_state(1))[0][0].numpy()
+    assert np.abs(logits - np.array(own.eval_logits)).max() < 0.01 * np.abs(logits).max()  # it keeps the head in 8 bits
+
+
+def test_what_is_no_dense_llama_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "qwen.gguf", vocabulary="qwen2")
+    with pytest.raises(FetchError, match="byte-level vocabulary 'qwen2'; expected gpt-2 or smollm"):
+        gguf.convert(tmp_path / "qwen.gguf", lambda _: None)
+    for extra in ("rope_freqs", "blk.0.ffn_gate_inp"):
+        write(tmp_path / "more.gguf", extra=extra)
+        with pytest.raises(FetchError, match=rf"tensor '{extra}\.weight'; expected a dense Llama"):
+            gguf.convert(tmp_path / "more.gguf", lambda _: None)
 
 
 def test_another_architecture_is_refused(tmp_path: Path) -> None:

@@ -64,6 +64,14 @@ def test_an_untied_head_counts(tmp_path: Path, corpus: Corpus) -> None:
     assert untied.facts.weights_digest != tied.facts.weights_digest
 
 
+def test_the_same_weights_by_another_configuration_are_computed_by_other_code(tmp_path: Path, corpus: Corpus) -> None:
+    plain = build("p", {"path": saved(tmp_path / "p", llama(), corpus)}, corpus, 0)
+    other = build("o", {"path": saved(tmp_path / "o", llama(rms_norm_eps=1e-3), corpus)}, corpus, 0)
+    again = build("a", {"path": saved(tmp_path / "a", llama(), corpus)}, corpus, 0)
+    assert plain.facts.weights_digest == other.facts.weights_digest == again.facts.weights_digest
+    assert plain.facts.code_digest == again.facts.code_digest != other.facts.code_digest
+
+
 def test_another_architecture_runs_without_a_flop_rule(tmp_path: Path, corpus: Corpus) -> None:
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -89,6 +97,8 @@ def test_logits_that_the_head_does_not_give_alone_are_refused(tmp_path: Path, co
 def test_a_directory_without_a_causal_model_is_refused(tmp_path: Path, corpus: Corpus) -> None:
     with pytest.raises(ConfigError, match=r"without config\.json"):
         build("none", {"path": str(tmp_path)}, corpus, 0)
+    with pytest.raises(ConfigError, match=r"none\.gguf', which is not there"):
+        build("none", {"path": str(tmp_path / "none.gguf")}, corpus, 0)
     (tmp_path / "config.json").write_text('{"model_type": "no-such-type"}')
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(SubjectError, match="could not be loaded"):

@@ -1,0 +1,180 @@
+"""LiteRT: files of fixed lengths that answer as torch does, and their integer levels; runs inside the engine's environment."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lmbench.base.errors import ConfigError, SubjectError
+from lmbench.base.seams import Bound, Compression, Engine, FloatArray, IntArray, LanguageModel
+from lmbench.compress import tflite_ways
+from lmbench.compress.level import FileChange, Level
+from lmbench.compress.none import build as none
+
+pytest.importorskip(
+    "litert_torch", reason="LiteRT is not installed here: run `lmbench env create litert` and test with its python"
+)
+
+from lmbench.backends import litert
+
+LENGTHS = [6, 12]
+ANY = Bound(kl_max=np.inf, top1_min=0.0, perplexity_ratio_max=np.inf)
+CALIBRATION = np.random.default_rng(8).integers(0, 61, size=(4, 20))
+WAYS: Mapping[str, FileChange] = {
+    "int8-weight-only": tflite_ways.int8_weights,
+    "int8-dynamic": tflite_ways.int8_dynamic,
+    "int8-static": lambda *place: tflite_ways.int8_static(*place, CALIBRATION, "minmax"),
+    "int4-weight-only": lambda *place: tflite_ways.int4_weights(*place, 32),
+}
+# Largest logit difference to the parent, whose own are up to 3.
+NEAR = {"int8-weight-only": 0.05, "int8-dynamic": 0.1, "int8-static": 0.2, "int4-weight-only": 1.0}
+
+
+def level(name: str, change: FileChange) -> Compression:
+    return Level(name=name, lineage={"method": name}, bound=ANY, files={"tflite": change})
+
+
+def load(model: LanguageModel, method: Compression | None = None, **options: object) -> Engine:
+    return litert.load(model, method or none({}), {"lengths": LENGTHS, "threads": 1, **options})
+
+
+def some_ids(batch: int, tokens: int) -> IntArray:
+    return np.random.default_rng(3).integers(0, 61, size=(batch, tokens))
+
+
+def plain(model: LanguageModel, ids: IntArray) -> FloatArray:
+    with torch.no_grad():
+        out = model.module(torch.tensor(ids), torch.arange(ids.shape[1]), *model.empty_state(len(ids)))
+    logits: FloatArray = out[0].numpy()
+    return logits
+
+
+def test_it_answers_as_torch_does(model: LanguageModel) -> None:
+    before = copy.deepcopy(model.module.state_dict())
+    engine = load(model)
+    ids = some_ids(3, 12)
+    expected = plain(model, ids)
+    for tokens in (12, 9, 6, 1):
+        logits, state = engine.forward(ids[:, :tokens], np.arange(tokens), engine.empty_state(3))
+        assert (logits.shape, logits.dtype, state) == ((3, tokens, 61), np.float32, ())
+        assert np.abs(logits - expected[:, :tokens]).max() <= 1e-4
+    for tokens in range(5, 13):  # a prefill and the steps after it, each over all tokens so far
+        logits, _ = engine.forward(ids[:, :tokens], np.array([tokens - 1]), ())
+        assert np.abs(logits[:, 0] - expected[:, tokens - 1]).max() <= 1e-4
+    some, _ = engine.forward(ids, np.array([7, 2]), ())
+    assert np.abs(some - expected[:, [7, 2]]).max() <= 1e-4
+    engine.close()
+    assert all(torch.equal(tensor, model.module.state_dict()[name]) for name, tensor in before.items())
+
+
+def test_the_signatures_of_a_file_share_its_weights(decoder: LanguageModel, cache: Path) -> None:
+    first = load(decoder).describe()
+    again = load(decoder).describe()
+    assert again == {**first, "artifact": "cached"}
+    assert first["lengths"] == LENGTHS
+    assert first["threads"] == 1
+    weights = decoder.facts.parameters * 4
+    assert weights <= number(first["weight_bytes"]) < 1.5 * weights
+    (file,) = (path for path in cache.glob("tflite/*/model.tflite") if path.stat().st_size == first["disk_bytes"])
+    assert file.stat().st_size > number(first["weight_bytes"])
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_levels_are_near_the_parent_and_smaller(decoder: LanguageModel, name: str) -> None:
+    full = load(decoder)
+    engine = load(decoder, level(name, WAYS[name]))
+    ids = some_ids(2, 10)
+    logits = engine.forward(ids, np.arange(10), ())[0]
+    difference = np.abs(logits - plain(decoder, ids)).max()
+    assert 1e-4 < difference <= NEAR[name]
+    last = engine.forward(ids, np.array([9]), ())[0]
+    assert np.abs(last[:, 0] - logits[:, 9]).max() <= NEAR[name]
+    ratio = 0.25 if name.startswith("int4") else 0.4
+    assert number(engine.describe()["weight_bytes"]) < ratio * number(full.describe()["weight_bytes"])
+
+
+def test_pruned_weights_show_in_the_share_of_zeros(decoder: Any) -> None:
+    module = copy.deepcopy(decoder.module)
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear) and layer is not module.head]
+    with torch.no_grad():
+        for layer in layers:
+            layer.weight.view(-1)[::2] = 0
+    zeros = sum(layer.weight.numel() for layer in layers) / 2
+    pruned = replace(decoder, module=module, facts=replace(decoder.facts, weights_digest="pruned"))
+    found = load(pruned, lengths=[6]).describe()["zero_share"]
+    assert number(found) == pytest.approx(zeros / decoder.facts.parameters, abs=0.02)
+
+
+def test_what_the_quantizer_cannot_do_is_said(decoder: LanguageModel, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="found 48; expected one of 32, 64, 128, 256"):
+        tflite_ways.int4_weights(decoder, tmp_path / "x.tflite", tmp_path, 48)
+    with pytest.raises(ConfigError, match="found 'entropy'; expected minmax"):
+        tflite_ways.int8_static(decoder, tmp_path / "x.tflite", tmp_path, CALIBRATION, "entropy")
+
+
+class Table(nn.Module):
+    """Looks up, multiplies nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(61, 61))
+
+    def forward(self, ids: Tensor, positions: Tensor) -> tuple[Tensor]:
+        return (self.table[ids.index_select(1, positions)],)
+
+
+class Chosen(Table):
+    """The shape of what it computes depends on its input."""
+
+    def forward(self, ids: Tensor, positions: Tensor) -> tuple[Tensor]:
+        (logits,) = super().forward(ids, positions)
+        row, place = torch.where(logits[0] > 0)
+        return (logits.index_put((torch.zeros_like(row), row, place), torch.ones(()))[:, :],)
+
+
+def around(decoder: Any, module: nn.Module) -> LanguageModel:
+    facts = replace(decoder.facts, name="odd", weights_digest=type(module).__name__)
+    odd: LanguageModel = replace(decoder, module=module.eval(), state=lambda _: (), facts=facts)
+    return odd
+
+
+def test_a_file_without_products_cannot_be_quantized(decoder: Any) -> None:
+    with pytest.raises(SubjectError, match="no product with a constant matrix"):
+        load(around(decoder, Table()), level("int8-dynamic", tflite_ways.int8_dynamic), lengths=[4])
+
+
+def test_a_model_that_cannot_be_converted_is_a_subject_error(decoder: Any) -> None:
+    with pytest.raises(SubjectError, match="cannot convert 'odd'.*\n?.*"):
+        load(around(decoder, Chosen()), lengths=[4])
+
+
+def test_other_lengths_are_another_file(decoder: LanguageModel) -> None:
+    engine = load(decoder, lengths=[6])
+    assert engine.describe()["lengths"] == [6]
+    with pytest.raises(SubjectError, match="built for lengths 6; set the backend's option `lengths`"):
+        engine.forward(some_ids(1, 7), np.array([0]), ())
+
+
+@pytest.mark.parametrize("options", [{"thread": 2}, {"threads": 0}, {"lengths": [0]}])
+def test_wrong_options_are_faults_of_configuration(decoder: LanguageModel, options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="thread|lengths"):
+        load(decoder, **options)
+
+
+def test_it_says_nothing(decoder: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    fresh = replace(decoder, facts=replace(decoder.facts, weights_digest="quiet"))
+    load(fresh, level("int8-static", WAYS["int8-static"]), lengths=[3]).forward(some_ids(1, 3), np.array([2]), ())
+    assert capfd.readouterr() == ("", "")
+
+
+def number(value: object) -> float:
+    assert isinstance(value, int | float)
+    return float(value)
