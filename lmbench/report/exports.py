@@ -1,0 +1,155 @@
+"""Stored records in other tools' formats: CSV, JSON lines, Parquet, OpenMetrics, MLflow; and SQL over them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from lmbench.base.catalogue import METRICS
+from lmbench.base.errors import LmbenchError, Unavailable
+from lmbench.base.files import write_atomically
+from lmbench.store.rows import COLUMNS, newest
+
+LABELS = ("machine_class", "suite", "case_name", "workload", "model", "backend", "compression")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""A spreadsheet would run a cell that starts like this: it gets an apostrophe."""
+
+Table = Iterable[Mapping[str, Any]]
+
+
+class QueryError(LmbenchError):
+    """SQL that DuckDB does not accept."""
+
+
+def as_csv(table: Table) -> str:
+    """One line per row, header first."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(COLUMNS), lineterminator="\n")
+    writer.writeheader()
+    for row in table:
+        writer.writerow({key: _cell(value) for key, value in row.items()})
+    return stream.getvalue()
+
+
+def as_json_lines(table: Table) -> str:
+    """One JSON object per line."""
+    return "".join(json.dumps(row, allow_nan=False, separators=(",", ":")) + "\n" for row in table)
+
+
+def write_parquet(table: Table, path: Path) -> None:
+    """A Parquet file of the table."""
+    with tempfile.TemporaryDirectory(prefix="lmbench-export-") as folder:
+        part = Path(folder) / "table.parquet"
+        with _database(table) as database:
+            database.execute(f"COPY records TO '{_quoted(part)}' (FORMAT parquet)")
+        write_atomically(path, part.read_bytes())
+
+
+def query(table: Table, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Column names and rows of `sql` over the table `records`; QueryError with DuckDB's words. Files are out of its reach."""
+    import duckdb
+
+    with _database(table) as database:
+        database.execute("SET enable_external_access = false")
+        try:
+            found = database.execute(sql)
+            return [column[0] for column in found.description or ()], found.fetchall()
+        except duckdb.Error as error:
+            raise QueryError(f"{error}\nThe table is called records; its columns: {', '.join(COLUMNS)}") from error
+
+
+def as_open_metrics(table: Table) -> str:
+    """The newest value of every case and metric as gauges, for a textfile collector: lmbench_<metric>{suite=..., model=...}."""
+    if find_spec("prometheus_client") is None:
+        raise Unavailable("OpenMetrics needs prometheus_client", "run: pip install 'pytest-lmbench[load]'")
+    from prometheus_client import CollectorRegistry, Gauge
+    from prometheus_client.openmetrics.exposition import generate_latest
+
+    registry = CollectorRegistry()
+    gauges: dict[str, Any] = {}
+    for row in newest(table):
+        if row["value"] is None:
+            continue
+        name = str(row["metric"])
+        if name not in gauges:
+            about = METRICS[name].about if name in METRICS else name
+            gauges[name] = Gauge(f"lmbench_{name}", f"{about} ({row['unit']})", LABELS, registry=registry)
+        gauges[name].labels(*(str(row[label]) for label in LABELS)).set(row["value"])
+    found: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]
+    return found.decode()
+
+
+def to_mlflow(table: Table, tracking_uri: str) -> int:
+    """Log each record as an MLflow run (experiment: its suite; parameters: its axes); returns how many.
+
+    Records already there, by run, case and start, are left alone.
+    """
+    if find_spec("mlflow") is None:
+        raise Unavailable("MLflow is not installed", "run: pip install 'pytest-lmbench[mlflow]'")
+    import mlflow
+
+    client = mlflow.tracking.MlflowClient(tracking_uri=tracking_uri)
+    logged = 0
+    for key, group in _by_record(table).items():
+        first = group[0]
+        experiment = client.get_experiment_by_name(first["suite"])
+        number = experiment.experiment_id if experiment else client.create_experiment(first["suite"])
+        mark = "/".join(key)
+        if client.search_runs([number], filter_string=f"tags.`lmbench.record` = '{mark}'", max_results=1):
+            continue
+        tags = {"lmbench.record": mark, "mlflow.runName": first["node_id"]}
+        run = client.create_run(number, tags=tags).info.run_id
+        for label in ("machine_class", "workload", "model", "backend", "compression", "case_digest", "started_at", "status"):
+            client.log_param(run, label, first[label])
+        for row in group:
+            if row["metric"] is not None and row["value"] is not None:
+                client.log_metric(run, row["metric"], row["value"])
+        client.set_terminated(run, "FINISHED" if first["status"] == "ok" else "FAILED")
+        logged += 1
+    return logged
+
+
+def _by_record(table: Table) -> dict[tuple[str, str, str], list[Mapping[str, Any]]]:
+    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for row in table:
+        groups.setdefault((row["run"], row["node_id"], row["started_at"]), []).append(row)
+    return groups
+
+
+def _database(table: Table) -> Any:
+    if find_spec("duckdb") is None:
+        raise Unavailable("SQL and Parquet need DuckDB, which is not installed", "run: pip install 'pytest-lmbench[parquet]'")
+    import duckdb
+
+    columns = ", ".join(f"'{name}': '{kind}'" for name, (kind, _) in COLUMNS.items())
+    database = duckdb.connect()
+    with tempfile.TemporaryDirectory(prefix="lmbench-export-") as folder:
+        lines = Path(folder) / "table.jsonl"
+        lines.write_text(as_json_lines(table))
+        source = f"read_json('{_quoted(lines)}', format='newline_delimited', columns={{{columns}}})"
+        database.execute(f"CREATE TABLE records AS SELECT * FROM {source}")  # noqa: S608 - our own path
+    return database
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(FORMULA):
+        return "'" + value
+    return "" if value is None else value
+
+
+def printable(names: Sequence[str], found: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """Rows of a query as mappings, what JSON does not know as text."""
+    plain = (str, int, float, bool, type(None))
+    return [
+        {name: value if isinstance(value, plain) else str(value) for name, value in zip(names, row, strict=True)} for row in found
+    ]
