@@ -1,7 +1,8 @@
-"""Any causal language model in a local Hugging Face directory, in fp32, its cache handled as plain tensors."""
+"""Any causal language model in a local Hugging Face directory or GGUF file, in fp32, its cache handled as plain tensors."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lmbench.base.digest import digest_bytes
 from lmbench.base.errors import SubjectError
 from lmbench.base.seams import ModelFacts
 from lmbench.data.corpora import Corpus
 from lmbench.data.tokenizers import from_file
 from lmbench.models.built import BuiltModel, Shapes, StateShapes, code_digest, count_parameters, torch_zeros, weights_digest
 from lmbench.models.flops import DecoderSizes, decoder_rule
-from lmbench.models.gguf import converted_smollm2
+from lmbench.models.gguf import STORED, convert, converted_smollm2
 from lmbench.models.options import refuse, settings
 
 LLAMA_LIKE = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
@@ -59,11 +61,12 @@ class CausalModel(nn.Module):
 
 
 def build(name: str, options: Mapping[str, Any], corpus: Corpus, seed: int) -> BuiltModel:
-    """Load options['path']: 'smollm2' (the fetched SmolLM2-135M-Instruct) or a local directory with tokenizer.json.
+    """Load options['path']: 'smollm2' (the fetched SmolLM2-135M-Instruct), a local directory with tokenizer.json, or a GGUF file.
 
-    'max_tokens' overrides the context length. `corpus` and `seed` do not matter: weights and vocabulary are given.
-    Raises Unavailable when SmolLM2 has not been fetched, SubjectError when the directory is not such a model or its
-    logits are not reproduced by the contract.
+    A GGUF file is expanded to fp32 once: that, not the numbers of fewer bits it holds, is what levels are compared with;
+    details['stored'] says what it held. 'max_tokens' overrides the context length. `corpus` and `seed` do not matter:
+    weights and vocabulary are given. Raises Unavailable when SmolLM2 has not been fetched, FetchError when a GGUF file
+    cannot be expanded, SubjectError when the directory is not such a model or its logits are not reproduced by the contract.
     """
     del corpus, seed
     chosen = settings(name, options, _DEFAULTS)
@@ -81,8 +84,13 @@ def build(name: str, options: Mapping[str, Any], corpus: Corpus, seed: int) -> B
         max_tokens=chosen["max_tokens"] or _context(config),
         carries_state=True,
         weights_digest=weights_digest(causal.state_dict()),
-        code_digest=f"{code_digest()}-transformers-{version('transformers')}",
-        details={"model_type": config.model_type, "layers": config.num_hidden_layers, "hidden": config.hidden_size},
+        code_digest=f"{code_digest()}-transformers-{version('transformers')}-{digest_bytes(causal.config.to_json_string().encode())}",
+        details={
+            "model_type": config.model_type,
+            "layers": config.num_hidden_layers,
+            "hidden": config.hidden_size,
+            **_stored(folder),
+        },
     )
     rule = decoder_rule(_sizes(config, causal)) if config.model_type in LLAMA_LIKE else None
     return BuiltModel(
@@ -100,11 +108,21 @@ def _folder(name: str, path: str) -> Path:
     if path == "smollm2":
         return converted_smollm2()
     if not path:
-        raise refuse(name, "path", "nothing", "'smollm2' or a Hugging Face directory")
+        raise refuse(name, "path", "nothing", "'smollm2', a Hugging Face directory or a GGUF file")
+    if path.endswith(".gguf"):
+        if not Path(path).is_file():
+            raise refuse(name, "path", f"{path!r}, which is not there", "a GGUF file")
+        return convert(Path(path), lambda _: None)
     for file in ("config.json", "tokenizer.json"):
         if not (Path(path) / file).is_file():
             raise refuse(name, "path", f"{path!r} without {file}", "a Hugging Face directory with config.json and tokenizer.json")
     return Path(path)
+
+
+def _stored(folder: Path) -> dict[str, object]:
+    """What a converted GGUF file held, where that was kept."""
+    path = folder / STORED
+    return {"stored": json.loads(path.read_text())} if path.is_file() else {}
 
 
 def _load(folder: Path) -> Any:

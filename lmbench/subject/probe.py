@@ -91,6 +91,7 @@ def plain_answers(case: Case, model: LanguageModel, asked: Probe) -> Answers:
         "recipe": RECIPE,
         "weights": model.facts.weights_digest,
         "code": model.facts.code_digest,
+        "details": dict(model.facts.details),
         "asked": asked.digest,
         "backend": backend,
         "versions": {need.module: importlib.metadata.version(need.module) for need in BACKENDS[backend].needs},

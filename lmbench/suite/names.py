@@ -58,6 +58,8 @@ def model_kind(value: str) -> tuple[str, str | None]:
         return value, None
     if value.endswith(".onnx"):
         return "onnx-file", "path"
+    if value.endswith(".gguf"):
+        return "huggingface", "path"
     if ":" in value:
         return "imported", "target"
     if "/" in value or value.startswith("."):

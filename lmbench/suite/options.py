@@ -109,7 +109,7 @@ class EncoderOptions(ModelOptions):
 class HuggingFaceOptions(Params):
     """`huggingface`."""
 
-    path: str = Field(description="a local model directory, or smollm2 after `lmbench fetch smollm2`")
+    path: str = Field(description="a local model directory, a .gguf file, or smollm2 after `lmbench fetch smollm2`")
 
 
 class OnnxFileOptions(Params):
@@ -190,6 +190,12 @@ class OnnxRuntimeOptions(BackendOptions):
     provider: Literal["cpu", "cuda", "tensorrt"] | None = Field(
         None, description="execution provider (cpu); the others need onnxruntime-gpu"
     )
+
+
+class LlamaCppOptions(BackendOptions):
+    """`llama-cpp`."""
+
+    max_tokens: Count | None = Field(None, description="longest sequence to reserve memory for (the model's, up to 1024)")
 
 
 class TensorRtOptions(Params):

@@ -29,6 +29,7 @@ llama_cpp = pytest.importorskip("llama_cpp", reason=REASON)
 pytest.importorskip("gguf", reason=REASON)
 from lmbench.backends import gguf_export  # noqa: E402
 from lmbench.backends import llama_cpp as backend  # noqa: E402
+from lmbench.backends.llama_context import Weights  # noqa: E402
 
 TOKENS = 12
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -178,7 +179,7 @@ def test_threads_share_an_engine(model: Any, engine: Engine) -> None:
 
 
 def test_memory_is_taken_once_for_what_is_alive_at_a_time(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[int] = []
+    engine, made = load(model), list[int]()
     make = llama_cpp.llama_init_from_model
 
     def counted(weights: Any, params: Any) -> Any:
@@ -189,7 +190,6 @@ def test_memory_is_taken_once_for_what_is_alive_at_a_time(model: Any, monkeypatc
         return context
 
     monkeypatch.setattr(llama_cpp, "llama_init_from_model", counted)
-    engine = load(model)
     for batch in (2, 2, 1, 4, 3, 1):
         engine.forward(some_ids(batch), np.array([0]), engine.empty_state(batch))
     gc.collect()
@@ -297,4 +297,4 @@ def test_wrong_options_are_faults_of_configuration(model: Any, options: dict[str
 def test_a_file_that_is_not_gguf_is_an_error_that_says_why(tmp_path: Path) -> None:
     (tmp_path / "no.gguf").write_bytes(b"not a model" * 10)
     with pytest.raises(SubjectError, match=r"cannot load .*no\.gguf: .*magic"):
-        backend.Weights(tmp_path / "no.gguf")
+        Weights(tmp_path / "no.gguf")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lmbench.base.entry import ENDPOINT, Entry
-from lmbench.base.members.needs import HTTPTOOLS, ONNX, ONNXSCRIPT, ORT, TENSORRT, TORCH
+from lmbench.base.members.needs import GGUF, HTTPTOOLS, LLAMA, ONNX, ONNXSCRIPT, ORT, TENSORRT, TORCH
 
 MEMBERS: Mapping[str, Entry] = {
     "torch": Entry(
@@ -33,6 +33,15 @@ MEMBERS: Mapping[str, Entry] = {
         needs=(ORT, ONNX),
         takes=("module", "onnx"),
         refuses={"bf16": "ONNX Runtime's CPU provider has no bfloat16 kernels for Add and MatMul; use torch for bf16"},
+    ),
+    "llama-cpp": Entry(
+        options="lmbench.suite.options:LlamaCppOptions",
+        target="lmbench.backends.llama_cpp:load",
+        exporter="lmbench.backends.llama_cpp:export",
+        about="llama.cpp on the CPU, for Llama-shaped models",
+        weights="gguf",
+        needs=(TORCH, LLAMA, GGUF),
+        takes=("module",),
     ),
     "tensorrt": Entry(
         options="lmbench.suite.options:TensorRtOptions",

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from lmbench.base.entry import ENDPOINT, Entry
 from lmbench.base.members.needs import ONNX, ORT, TOKENIZERS, TORCH, TRANSFORMERS
 
+NOT_A_LLAMA = {"llama-cpp": "the export writes llama.cpp's dense Llama only; use torch"}
+
 MEMBERS: Mapping[str, Entry] = {
     "n-gram": Entry(
         options="lmbench.suite.options:NGramOptions",
@@ -14,6 +16,7 @@ MEMBERS: Mapping[str, Entry] = {
         about="n-gram counts, Kneser-Ney or Witten-Bell",
         needs=(TORCH, TOKENIZERS),
         refuses={
+            **NOT_A_LLAMA,
             "onnxruntime": "torch's ONNX exporter has no translation of the table look-up (searchsorted); use torch",
             "int8-dynamic": "an n-gram model has no Linear layers to quantize; use none or bf16",
             "prune-magnitude": "an n-gram model has no Linear layers to prune; use none or bf16",
@@ -25,18 +28,21 @@ MEMBERS: Mapping[str, Entry] = {
         target="lmbench.models.feedforward:build",
         about="a window of embeddings through one tanh layer",
         needs=(TORCH, TOKENIZERS),
+        refuses=NOT_A_LLAMA,
     ),
     "char-gru": Entry(
         options="lmbench.suite.options:RecurrentOptions",
         target="lmbench.models.recurrent:build_gru",
         about="GRU over characters",
         needs=(TORCH,),
+        refuses=NOT_A_LLAMA,
     ),
     "lstm": Entry(
         options="lmbench.suite.options:RecurrentOptions",
         target="lmbench.models.recurrent:build_lstm",
         about="LSTM",
         needs=(TORCH, TOKENIZERS),
+        refuses=NOT_A_LLAMA,
     ),
     "bilstm": Entry(
         options="lmbench.suite.options:RecurrentOptions",
@@ -44,6 +50,7 @@ MEMBERS: Mapping[str, Entry] = {
         about="bidirectional LSTM, every token predicted from all others",
         needs=(TORCH, TOKENIZERS),
         objective="masked",
+        refuses=NOT_A_LLAMA,
     ),
     "encoder": Entry(
         options="lmbench.suite.options:EncoderOptions",
@@ -51,6 +58,7 @@ MEMBERS: Mapping[str, Entry] = {
         about="Transformer encoder that fills in hidden tokens",
         needs=(TORCH, TOKENIZERS),
         objective="masked",
+        refuses=NOT_A_LLAMA,
     ),
     "decoder": Entry(
         options="lmbench.suite.options:DecoderOptions",
@@ -63,18 +71,21 @@ MEMBERS: Mapping[str, Entry] = {
         target="lmbench.models.moe:build",
         about="Transformer decoder with a mixture of experts",
         needs=(TORCH, TOKENIZERS),
+        refuses=NOT_A_LLAMA,
     ),
     "lsh-decoder": Entry(
         options="lmbench.suite.options:LshOptions",
         target="lmbench.models.lsh_decoder:build",
         about="decoder with attention by locality-sensitive hashing (Reformer)",
         needs=(TORCH, TOKENIZERS),
+        refuses=NOT_A_LLAMA,
     ),
     "adaptive": Entry(
         options="lmbench.suite.options:AdaptiveOptions",
         target="lmbench.models.adaptive:build",
         about="decoder with adaptive embedding and softmax: rare tokens in fewer dimensions",
         needs=(TORCH, TOKENIZERS),
+        refuses=NOT_A_LLAMA,
     ),
     "huggingface": Entry(
         options="lmbench.suite.options:HuggingFaceOptions",
@@ -91,7 +102,10 @@ MEMBERS: Mapping[str, Entry] = {
         reference="onnxruntime",
     ),
     "imported": Entry(
-        target="lmbench.models.imported:build", about="your own model by import path (module:attribute)", needs=(TORCH,)
+        target="lmbench.models.imported:build",
+        about="your own model by import path (module:attribute)",
+        needs=(TORCH,),
+        refuses=NOT_A_LLAMA,
     ),
     "endpoint": Entry(
         options="lmbench.suite.options:EndpointOptions",
