@@ -48,8 +48,8 @@ def disk_bytes(module: torch.nn.Module) -> int:
 
 
 def zero_share(module: torch.nn.Module) -> float:
-    """Share of the module's parameters that are exactly zero."""
-    parameters = list(module.parameters())
+    """Share of the module's parameters that are exactly zero; quantized ones by the numbers they stand for."""
+    parameters = [p.dequantize() if hasattr(p, "__tensor_flatten__") else p for p in module.parameters()]
     total = sum(parameter.numel() for parameter in parameters)
     filled = sum(int(torch.count_nonzero(parameter)) for parameter in parameters)
     return (total - filled) / max(total, 1)

@@ -16,7 +16,7 @@ from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS, WORKLOADS, res
 from lmbench.plan.case import Case, Choice
 from lmbench.suite.document import Document, KeyPath, dotted
 from lmbench.suite.load import Suite
-from lmbench.suite.names import model_kind
+from lmbench.suite.names import model_kind, nested
 from lmbench.suite.schemas import WORKLOAD_PARAMS, schema
 from lmbench.suite.spec import Cell, Marked, Matrix, Selector
 
@@ -56,8 +56,10 @@ def files_of(case: Case) -> list[str]:
     """Files and folders the case names, relative to the root it was expanded with or absolute."""
     source = str(case.corpus.get("source", ""))
     named = [] if source in BUILT_IN_CORPORA else [source]
-    if case.model.kind != IMPORTED:
-        named += [str(value) for key in FILE_OPTIONS if _is_file(key, value := case.model.options.get(key))]
+    models = [{**case.model.options, "model": case.model.kind}, *(student for _, student in _students(case.compression.options))]
+    for model in models:
+        if model["model"] != IMPORTED:
+            named += [str(value) for key in FILE_OPTIONS if _is_file(key, value := model.get(key))]
     named += _named_by(case.params).values()
     return [path for path in named if path]
 
@@ -132,7 +134,8 @@ def _axes(suite: Suite, root: Path) -> _Axes:
         kind, key = model_kind(entry.model)
         options = dict(entry.model_extra or {}) | ({key: entry.model} if key else {})
         plain = _plain(MODELS[kind], options)
-        models[name] = Choice(name=name, kind=kind, options=plain if kind == IMPORTED else _located(plain, suite, root, name))
+        located = plain if kind == IMPORTED else _located(plain, suite, root, ("models", name))
+        models[name] = Choice(name=name, kind=kind, options=located)
     backends = {name: Choice(name=name, kind=name) for name in BACKENDS}
     for name, backend in spec.backends.items():
         options = _plain(BACKENDS[backend.backend], backend.model_extra or {})
@@ -140,6 +143,11 @@ def _axes(suite: Suite, root: Path) -> _Axes:
     compressions = {name: Choice(name=name, kind=name) for name in COMPRESSIONS}
     for name, level in spec.compressions.items():
         options = _plain(COMPRESSIONS[level.compression], level.model_extra or {})
+        for path, student in _students(options):
+            kind, key = model_kind(student["model"])
+            student.update({key: student["model"], "model": kind} if key else {})
+            if kind != IMPORTED:
+                _located(student, suite, root, ("compressions", name, *path))
         compressions[name] = Choice(name=name, kind=level.compression, options=options)
     return _Axes(models=models, backends=backends, compressions=compressions)
 
@@ -150,11 +158,16 @@ def _plain(entry: Entry, options: Mapping[str, Any]) -> dict[str, Any]:
     return dict(options) if known is None else known.model_validate(options).model_dump(exclude_none=True)
 
 
-def _located(options: dict[str, Any], suite: Suite, root: Path, name: str) -> dict[str, Any]:
+def _students(options: Mapping[str, Any]) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
+    """Place and text of each model that the options of a level declare."""
+    return ((path, student) for axis, path, student in nested(options) if axis == "model")
+
+
+def _located(options: dict[str, Any], suite: Suite, root: Path, at: KeyPath) -> dict[str, Any]:
     """Relative paths of a model's options, taken from the file that wrote them."""
     for key in FILE_OPTIONS:
         if _is_file(key, options.get(key)):
-            options[key] = _from_root(suite.folder_of(("models", name), root) / options[key], root)
+            options[key] = _from_root(suite.folder_of(at, root) / options[key], root)
     return options
 
 
@@ -168,12 +181,16 @@ def _absent(suite: Suite, axes: _Axes, root: Path) -> Iterator[Problem]:
     source = _corpus(suite, root)
     if source not in BUILT_IN_CORPORA and not (root / source).exists():
         yield _no_file(suite, ("corpus",), source, "a text file or folder")
-    for name, model in axes.models.items():
+    models: list[tuple[KeyPath, dict[str, Any]]] = []
+    models += [(("models", name), {**model.options, "model": model.kind}) for name, model in axes.models.items()]
+    for name, level in axes.compressions.items():
+        models += [(("compressions", name, *path), student) for path, student in _students(level.options)]
+    for at, model in models:
         for key in FILE_OPTIONS:
-            value = model.options.get(key)
-            if model.kind != IMPORTED and _is_file(key, value) and not (root / str(value)).exists():
-                written = key if ("models", name, key) in suite.places else "model"
-                yield _no_file(suite, ("models", name, written), str(value), "an existing file or folder")
+            value = model.get(key)
+            if model["model"] != IMPORTED and _is_file(key, value) and not (root / str(value)).exists():
+                written = key if (*at, key) in suite.places else "model"
+                yield _no_file(suite, (*at, written), str(value), "an existing file or folder")
 
 
 def _misdeclared(suite: Suite, root: Path) -> Iterator[Problem]:

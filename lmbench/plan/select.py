@@ -10,21 +10,23 @@ from lmbench.base.entry import ENDPOINT, PORTABLE, Entry, Need
 from lmbench.base.environments import python_of
 from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS, WORKLOADS
 from lmbench.plan.case import Case
+from lmbench.suite.names import nested
 
 
 def obstacle(case: Case) -> str | None:
     """'reason; remedy' when `case` cannot run here, None when nothing known stands in its way."""
     model, backend = MODELS[case.model.kind], BACKENDS[case.backend.kind]
-    compression = COMPRESSIONS[case.compression.kind]
+    members = [model, backend, WORKLOADS[case.workload], *(COMPRESSIONS[level] for level in _levels(case)), *_students(case)]
     for found in (
         _form(case, model, backend),
         _served(case, model),
         _answering(case, model),
-        _level(case, model, backend, compression),
+        _level(case, model, backend),
+        *(student.refuses.get(case.backend.kind) for student in _students(case)),
         _padded(case, model, backend),
         _training(case, model, backend),
         _own_environment(case, backend),
-        None if backend.env else _missing([*model.needs, *backend.needs, *compression.needs, *WORKLOADS[case.workload].needs]),
+        None if backend.env else _missing(need for member in members for need in member.needs),
     ):
         if found:
             return found
@@ -53,19 +55,37 @@ def _answering(case: Case, model: Entry) -> str | None:
     return f"{reason}; use {' or '.join(fit)}"
 
 
-def _level(case: Case, model: Entry, backend: Entry, compression: Entry) -> str | None:
-    level = case.compression.kind
-    if model.form not in compression.takes:
-        return f"{level} cannot be applied to a model of family {case.model.kind}; use none"
-    refused = model.refuses.get(level) or backend.refuses.get(level)
-    if refused or _has_way(compression, backend):
-        return refused
-    fit = [name for name, entry in BACKENDS.items() if model.form in entry.takes and _has_way(compression, entry)]
-    return f"{level} has no way with the weights {case.backend.kind} loads; use {' or '.join(fit)}"
+def _level(case: Case, model: Entry, backend: Entry) -> str | None:
+    levels = _levels(case)
+    for level in levels:
+        if model.form not in COMPRESSIONS[level].takes:
+            return f"{level} cannot be applied to a model of family {case.model.kind}; use none"
+        if refused := model.refuses.get(level) or backend.refuses.get(level):
+            return refused
+        if not _has_way(level, backend):
+            fit = [
+                name for name, one in BACKENDS.items() if model.form in one.takes and all(_has_way(each, one) for each in levels)
+            ]
+            return f"{level} has no way with the weights {case.backend.kind} loads; use {' or '.join(fit) or 'other steps'}"
+    return None
 
 
-def _has_way(compression: Entry, backend: Entry) -> bool:
-    return not compression.ways or bool({PORTABLE, backend.weights} & set(compression.ways))
+def _levels(case: Case) -> list[str]:
+    """The kind of the case's level, and those of a chain's steps."""
+    return [
+        case.compression.kind,
+        *(step["compression"] for axis, _, step in nested(case.compression.options) if axis == "compression"),
+    ]
+
+
+def _students(case: Case) -> list[Entry]:
+    """The families of models that take the place of the case's."""
+    return [MODELS[student["model"]] for axis, _, student in nested(case.compression.options) if axis == "model"]
+
+
+def _has_way(level: str, backend: Entry) -> bool:
+    ways = COMPRESSIONS[level].ways
+    return not ways or bool({PORTABLE, backend.weights} & set(ways))
 
 
 def _padded(case: Case, model: Entry, backend: Entry) -> str | None:

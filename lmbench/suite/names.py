@@ -70,8 +70,26 @@ def model_kind(value: str) -> tuple[str, str | None]:
 def _declarations(document: Document, file: str) -> Iterator[Problem]:
     for axis, section in SECTIONS.items():
         for name, entry in _mapping(document.data, section).items():
-            if isinstance(entry, dict) and isinstance(entry.get(axis), str):
-                yield from _declaration(document, file, axis, (section, name), entry)
+            if not isinstance(entry, dict):
+                continue
+            inside = nested(entry) if axis == "compression" else ()
+            for kind, where, declared in [(axis, (), entry), *inside]:
+                if isinstance(declared.get(kind), str):
+                    yield from _declaration(document, file, kind, (section, name, *where), declared)
+
+
+def nested(options: Mapping[str, Any], at: KeyPath = ()) -> Iterator[tuple[str, KeyPath, dict[str, Any]]]:
+    """Axis, place and text of what a level's options declare in turn: the student of a distillation, the steps of a chain."""
+    steps = options.get("steps")
+    numbered = enumerate(steps if isinstance(steps, list) else [])
+    found = [
+        ("model", ("student",), options.get("student")),
+        *(("compression", ("steps", index), step) for index, step in numbered),
+    ]
+    for axis, path, declared in found:
+        if isinstance(declared, dict):
+            yield axis, (*at, *path), declared
+            yield from nested(declared, (*at, *path))
 
 
 def _declaration(document: Document, file: str, axis: str, path: KeyPath, entry: dict[str, Any]) -> Iterator[Problem]:

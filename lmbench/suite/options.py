@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from lmbench.suite.params import Count, Params, Seconds
+from lmbench.base.entry import MODULE, PORTABLE
+from lmbench.base.registry import COMPRESSIONS, MODELS
+from lmbench.suite.names import model_kind
+from lmbench.suite.params import Count, Params, Seconds, Share
+from lmbench.suite.spec import DeclaredCompression, DeclaredModel
 
 RecurrentSize = Literal["tiny", "mini", "small"]
 DecoderSize = Literal["nano", "mini", "small", "base"]
@@ -215,6 +220,42 @@ class FakeBackendOptions(Params):
 
 class NoOptions(Params):
     """A method without options."""
+
+
+class DistilOptions(Params):
+    """`distil`."""
+
+    student: DeclaredModel = Field(description="a model as declared under models, with the tokenizer and context of the teacher")
+    steps: Count = Field(description="optimizer steps the student is trained for, once")
+    alpha: Share = Field(0.5, description="share of the text in the loss, the rest is the teacher's; 1: trained without it")
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(2.0, description="softens both answers")
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(0.003, description="AdamW's learning rate")
+
+    @model_validator(mode="after")
+    def _a_student_that_learns(self) -> DistilOptions:
+        kind = model_kind(self.student.model)[0]
+        fit = [name for name, entry in MODELS.items() if (entry.form, entry.objective, entry.trained) == (MODULE, "causal", True)]
+        if kind in MODELS and kind not in fit:
+            raise ValueError(f"found a student of family {kind}; expected one that trains on the next token: {', '.join(fit)}")
+        return self
+
+
+class ChainOptions(Params):
+    """`chain`."""
+
+    steps: Annotated[list[DeclaredCompression], Field(min_length=1)] = Field(
+        description="levels as declared under compressions; those for every engine (prune-magnitude, distil) come first"
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> ChainOptions:
+        kinds = [step.compression for step in self.steps if step.compression in COMPRESSIONS]
+        if idle := [kind for kind in kinds if not COMPRESSIONS[kind].ways]:
+            raise ValueError(f"found the step {idle[0]}; expected levels that change something by themselves")
+        for before, kind in pairwise(kinds):
+            if PORTABLE in COMPRESSIONS[kind].ways and set(COMPRESSIONS[before].ways) != {PORTABLE}:
+                raise ValueError(f"found {kind} after {before}; expected levels for every engine before those for one")
+        return self
 
 
 class PruneOptions(Params):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lmbench.base.entry import ENDPOINT, MODULE, PORTABLE, Entry
+from lmbench.base.members.needs import TOKENIZERS, TORCH
 
 MEMBERS: Mapping[str, Entry] = {
     "none": Entry(
@@ -26,6 +27,20 @@ MEMBERS: Mapping[str, Entry] = {
         about="int8 weights, activations quantized as they come",
         takes=("module", "onnx"),
         ways=(MODULE, "onnx"),
+    ),
+    "distil": Entry(
+        options="lmbench.suite.options:DistilOptions",
+        target="lmbench.compress.distil:build",
+        about="a smaller model trained to answer as this one, in its place",
+        needs=(TORCH, TOKENIZERS),
+        takes=("module",),
+        ways=(PORTABLE,),
+    ),
+    "chain": Entry(
+        options="lmbench.suite.options:ChainOptions",
+        target="lmbench.compress.chain:build",
+        about="several levels, one after the other",
+        takes=("module", "onnx"),
     ),
     "prune-magnitude": Entry(
         options="lmbench.suite.options:PruneOptions",

@@ -9,6 +9,9 @@ from lmbench.base.members.needs import ONNX, ORT, TOKENIZERS, TORCH, TRANSFORMER
 
 NOT_A_LLAMA = {"llama-cpp": "the export writes llama.cpp's dense Llama only; use torch"}
 
+HIDDEN_TOKENS = {"distil": "distillation teaches to predict the next token, and this model predicts hidden ones"}
+"""What models with a masked objective refuse."""
+
 MEMBERS: Mapping[str, Entry] = {
     "n-gram": Entry(
         options="lmbench.suite.options:NGramOptions",
@@ -50,7 +53,7 @@ MEMBERS: Mapping[str, Entry] = {
         about="bidirectional LSTM, every token predicted from all others",
         needs=(TORCH, TOKENIZERS),
         objective="masked",
-        refuses=NOT_A_LLAMA,
+        refuses={**NOT_A_LLAMA, **HIDDEN_TOKENS},
     ),
     "encoder": Entry(
         options="lmbench.suite.options:EncoderOptions",
@@ -58,7 +61,7 @@ MEMBERS: Mapping[str, Entry] = {
         about="Transformer encoder that fills in hidden tokens",
         needs=(TORCH, TOKENIZERS),
         objective="masked",
-        refuses=NOT_A_LLAMA,
+        refuses={**NOT_A_LLAMA, **HIDDEN_TOKENS},
     ),
     "decoder": Entry(
         options="lmbench.suite.options:DecoderOptions",
