@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from lmbench.base.digest import digest
 from lmbench.base.entry import ENDPOINT
 from lmbench.base.errors import SubjectError
 from lmbench.base.registry import MODELS
@@ -17,6 +16,7 @@ from lmbench.capacity.nouns import BackTest, Replica
 from lmbench.capacity.plan_file import Option
 from lmbench.capacity.simulate import Shard, simulate
 from lmbench.record.record import FULL, OK, Record
+from lmbench.store.imports import record_digest
 
 FEW_REQUESTS = 30
 """A step of fewer says too little of its p95."""
@@ -46,6 +46,8 @@ class Step:
     first_token_s: tuple[float, ...]
     output_tokens: tuple[float, ...]
     below_knee: bool
+    kept: bool
+    """Whether it kept the SLO it was measured under."""
 
 
 def replica(name: str, option: Option, sources: Sequence[Source]) -> Replica:
@@ -73,20 +75,15 @@ def replica(name: str, option: Option, sources: Sequence[Source]) -> Replica:
         else known[0].first_token_s,
         prompt_tokens=prompt,
         output_tokens=output,
-        rates=tuple(step.rate for step in known),
+        rates=tuple(step.rate for step in steps if step.kept) or (steps[0].rate,),
         max_rate=_value(stress, "max_sustainable_rate"),
         backtests=tuple(backtests(stress, steps)),
         bottleneck=str((stress.details.get("bottleneck") or {}).get("resource") or ""),
         machine_class=stress.machine_class,
-        sources=tuple(sorted(f"{one.origin} {digest_of(one.record)} ({kind})".strip() for kind, one in found.items())),
+        sources=tuple(sorted(f"{one.origin} {record_digest(one.record)} ({kind})".strip() for kind, one in found.items())),
         memory_bytes=found["stress"].memory_bytes,
         **_others(found, sources, option, reasons),
     )
-
-
-def digest_of(record: Record) -> str:
-    """Of what was run, where and when: the same record read twice has the same."""
-    return digest([record.case.digest, record.machine_class, record.environment, record.started_at])
 
 
 def backtests(stress: Record, steps: Sequence[Step]) -> list[BackTest]:
@@ -113,15 +110,18 @@ def backtests(stress: Record, steps: Sequence[Step]) -> list[BackTest]:
 
 
 def _newest(option: Option, sources: Sequence[Source]) -> dict[str, Source]:
-    found: dict[str, Source] = {}
-    for source in sources:
-        record = source.record
-        if not _matches(option, record) or (option.case and record.case.workload == "stress" and record.case.name != option.case):
-            continue
-        before = found.get(record.case.workload)
-        if before is None or record.started_at > before.record.started_at:
-            found[record.case.workload] = source
-    return found
+    matching = sorted((one for one in sources if _matches(option, one.record)), key=lambda one: one.record.started_at)
+    stress = [one for one in matching if one.record.case.workload == "stress" and option.case in (None, one.record.case.name)]
+    if not stress:
+        return {}
+    found = {one.record.case.workload: one for one in matching if _alike(one.record, stress[-1].record)}
+    return {**found, "stress": stress[-1]}
+
+
+def _alike(one: Record, other: Record) -> bool:
+    """The same subject on the same class of machine: what one tells holds for the other."""
+    axes = ("model", "backend", "compression")
+    return one.machine_class == other.machine_class and all(getattr(one.case, axis) == getattr(other.case, axis) for axis in axes)
 
 
 def _matches(option: Option, record: Record) -> bool:
@@ -157,14 +157,14 @@ def _steps(stress: Record) -> list[Step]:
     bend = stress.metrics["knee_rate"].value if "knee_rate" in stress.metrics else None
     broke = [row["offered_rate"] for row in rows if not row["slo_met"]]
     knee = min([*broke, *([bend] if bend else [])], default=math.inf)
-    found = [_step(row, columns, below_knee=row["offered_rate"] < knee) for row in rows]
+    found = [_step(row, columns, below_knee=row["offered_rate"] < knee, kept=bool(row["slo_met"])) for row in rows]
     steps = sorted((step for step in found if step.latency_s), key=lambda step: step.rate)
     if not steps:
         raise SubjectError("the stress record has no completed request in any step of a steady rate; measure a ramp or a search")
     return steps
 
 
-def _step(row: Mapping[str, Any], columns: Mapping[str, Sequence[Any]], *, below_knee: bool) -> Step:
+def _step(row: Mapping[str, Any], columns: Mapping[str, Sequence[Any]], *, below_knee: bool, kept: bool) -> Step:
     chosen = [
         place
         for place, (step, status) in enumerate(zip(columns["step"], columns["status"], strict=True))
@@ -182,6 +182,7 @@ def _step(row: Mapping[str, Any], columns: Mapping[str, Sequence[Any]], *, below
         first_token_s=times("first_token", "started"),
         output_tokens=tuple(float(columns["tokens"][place]) for place in chosen),
         below_knee=below_knee,
+        kept=kept,
     )
 
 
@@ -236,7 +237,7 @@ def _others(found: Mapping[str, Source], sources: Sequence[Source], option: Opti
         "weights_bytes": ("weights_bytes", ("memory", *found)),
         "state_bytes_per_token": ("state_bytes_per_token", ("memory",)),
         "peak_rss_bytes": ("peak_rss_bytes", ("memory", "latency", *found)),
-        "cold_start_s": ("cold_start_p50_s", ("cold_start",)),
+        "cold_start_s": ("cold_start_mean_s", ("cold_start",)),
         "joules_per_token": ("energy_per_token_j", ("latency", "throughput", "scoring", *found)),
     }
     for key, (metric, workloads) in wanted.items():
@@ -244,7 +245,8 @@ def _others(found: Mapping[str, Source], sources: Sequence[Source], option: Opti
         values[key] = next((value for value in known if value is not None), None)
         if values[key] is None:
             why[key] = f"no record of {' or '.join(dict.fromkeys(workloads))} tells {metric}"
-    values["scaling"], told = _scaling([source.record for source in sources if _matches(option, source.record)])
+    alike = [one.record for one in sources if _matches(option, one.record) and _alike(one.record, found["stress"].record)]
+    values["scaling"], told = _scaling(alike)
     if told:
         why["scaling"] = told
     return {**values, "reasons": why}
@@ -252,7 +254,8 @@ def _others(found: Mapping[str, Source], sources: Sequence[Source], option: Opti
 
 def _scaling(records: Sequence[Record]) -> tuple[dict[str, float], str]:
     """Service time by lengths, from latency records: a line through prefills of several lengths, and a decode step's time."""
-    seen = [record for record in records if record.case.workload == "latency"]
+    latency = sorted((one for one in records if one.case.workload == "latency"), key=lambda one: one.started_at)
+    seen = {one.case.params["prompt_tokens"]: one for one in latency}.values()
     points = [
         (float(record.case.params["prompt_tokens"]), prefill, decode)
         for record in seen

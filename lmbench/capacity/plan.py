@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from lmbench.base.errors import SubjectError
@@ -28,6 +28,8 @@ GIB = float(1 << 30)
 HOURS_PER_DAY = 24
 BACKTEST_BOUND = 0.2
 """A median error of predicted p95 above this is said on the plan's first line."""
+SHARD_BOUND = 0.2
+"""A change of p95 from half a shard to a whole one above which the size of the shard is told."""
 MEMORY_SHARE = 0.9
 """Of a machine's memory that a plan fills."""
 
@@ -66,6 +68,8 @@ class Sized:
     cost_per_million_tokens: float | None = None
     joules_per_million_tokens: float | None = None
     quality_met: bool | None = None
+    """None when no floor was asked for, or the quality is not known."""
+    quality_asked: bool = False
     outlooks: tuple[Outlook, ...] = ()
     tornado: tuple[Swing, ...] = ()
     extrapolates: tuple[str, ...] = ()
@@ -74,8 +78,16 @@ class Sized:
 
     @property
     def meets(self) -> bool:
-        """Whether every promise is kept."""
-        return not self.refused and self.fleet is not None and self.quality_met is not False and not self._memory_short
+        """Whether every promise is known to be kept, in every minute of the day."""
+        if self.refused or self.day is None or self._memory_short:
+            return False
+        return self.day.attainment == 1 and (self.quality_met is True or not self.quality_asked)
+
+    @property
+    def reliable(self) -> bool:
+        """Whether predictions were near what was measured and left out; True where nothing could be left out, which is told."""
+        error = None if self.replica is None else backtest_error(self.replica)
+        return error is None or error <= BACKTEST_BOUND
 
     @property
     def _memory_short(self) -> bool:
@@ -93,9 +105,19 @@ class Plan:
     """What must be read before any number."""
 
 
-def plan(request: PlanRequest, demand: Demand, replicas: Mapping[str, Replica | str], *, seed: int = 0) -> Plan:
+def plan(
+    request: PlanRequest,
+    demand: Demand,
+    replicas: Mapping[str, Replica | str],
+    *,
+    seed: int = 0,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Plan:
     """Size every option of `request`; `replicas` holds what records tell of each, or why they tell nothing."""
-    sized = [_sized(name, option, replicas[name], request, demand, seed) for name, option in request.options.items()]
+    sized = []
+    for name, option in request.options.items():
+        tell(f"simulating {name}")
+        sized.append(_sized(name, option, replicas[name], request, demand, seed))
     ranked = sorted(sized, key=_rank)
     return Plan(request=request, demand=demand, options=tuple(ranked), warnings=tuple(_warnings(ranked)))
 
@@ -106,10 +128,10 @@ def backtest_error(replica: Replica) -> float | None:
     return statistics.median(errors) if errors else None
 
 
-def _rank(one: Sized) -> tuple[int, float, float, str]:
+def _rank(one: Sized) -> tuple[int, int, float, float, str]:
     cost = one.cost_per_hour if one.cost_per_hour is not None else float("inf")
     size = one.fleet.hours if one.fleet else float("inf")
-    return (0 if one.meets else 1, cost, size, one.name)
+    return (0 if one.meets else 1, 0 if one.reliable else 1, cost, size, one.name)
 
 
 def _sized(name: str, option: Option, known: Replica | str, request: PlanRequest, demand: Demand, seed: int) -> Sized:
@@ -126,6 +148,7 @@ def _sized(name: str, option: Option, known: Replica | str, request: PlanRequest
         return Sized(name=name, option=option, replica=replica, refused="its records have no time to first token")
     top = ceiling(surface, replica, limits, extrapolate=request.extrapolate)
     base = Sized(name=name, option=option, replica=replica, surface=surface, top=top, quality_met=_quality(request, replica))
+    base = replace(base, quality_asked=request.slo.perplexity_ratio is not None)
     if top.rate is None or top.low is None:
         limit = f"{top.binds}: even an idle replica is slower than promised"
         return replace(base, refused=limit)
@@ -145,7 +168,7 @@ def _with_fleet(base: Sized, request: PlanRequest, demand: Demand, beyond: tuple
     one = day(surface, replica, demand, fleet, limits, power)
     tokens = demand.mean * 86400 * (replica.output_tokens or 0.0)
     cost = None if option.price_per_hour is None else option.price_per_hour * fleet.hours / HOURS_PER_DAY
-    at_peak = demand.peak / fleet.peak
+    at_peak = max(rate * demand.burst / ready for rate, ready in zip(demand.per_minute, fleet.ready, strict=True))
     flags = list(beyond)
     if top.extrapolates or (replica.rates and at_peak > replica.rates[-1]):
         measured = f"{replica.rates[-1]:.4g}" if replica.rates else "none"
@@ -196,15 +219,20 @@ def _quality(request: PlanRequest, replica: Replica) -> bool | None:
 
 
 def _warnings(options: list[Sized]) -> list[str]:
-    found = []
+    off, unknown, beyond = [], [], []
     for one in options:
         error = None if one.replica is None else backtest_error(one.replica)
-        if error is not None and error > BACKTEST_BOUND:
-            found.append(
-                f"{one.name}: predicted p95 is off by {error:.0%} at measured rates that were left out: do not buy by its numbers"
-            )
+        if error is not None and not one.reliable:
+            share = f"{error * 100:.0f} %"
+            off.append(f"{one.name}: predicted p95 is off by {share} at measured rates left out: do not buy by its numbers")
         elif one.replica is not None and error is None:
-            found.append(f"{one.name}: no back-test, since fewer than three rates below the knee were measured")
+            unknown.append(f"{one.name}: no back-test, since fewer than three rates below the knee were measured")
+        if one.fleet is not None and one.fleet.least < one.fleet.peak and one.replica and one.replica.cold_start_s is None:
+            unknown.append(f"{one.name}: its cold start was not measured, and autoscaling is planned as if it took no time")
+        if one.quality_asked and one.quality_met is None and not one.refused:
+            unknown.append(f"{one.name}: its perplexity against fp32 was not measured, so its quality is not known")
+        if one.surface is not None and (one.surface.shard_error or 0) > SHARD_BOUND:
+            unknown.append(f"{one.name}: simulated in shards of {one.surface.shard} replicas, which makes latencies look longer")
         if one.extrapolates:
-            found.append(f"{one.name}: extrapolates: {'; '.join(one.extrapolates)}")
-    return found
+            beyond.append(f"{one.name}: extrapolates: {'; '.join(one.extrapolates)}")
+    return [*off, *unknown, *beyond]

@@ -1,7 +1,7 @@
-"""Bound by compute or by bandwidth, and how far from the roof: each phase of a record against its machine's measured ceilings.
+"""Bound by compute or by bandwidth, and how far from the roof: phases of a record against its machine's measured ceilings.
 
-A phase cannot take less than flops / peak nor less than bytes / bandwidth (Williams, Waterman & Patterson 2009). The larger of the two
-shares of its time says which roof is above it, and how close it is.
+A phase takes no less than flops / peak, and no less than bytes / bandwidth (Williams, Waterman & Patterson 2009). The larger of
+the two shares of its time says which roof is above it, and how close it is.
 """
 
 from __future__ import annotations

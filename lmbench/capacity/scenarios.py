@@ -29,6 +29,8 @@ class Outlook:
     needed: int | None
     worst: tuple[str, float, float] | None
     reason: str = ""
+    extrapolates: bool = False
+    """Whether a replica would get more than the highest measured rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +120,7 @@ def _outlook(what: str, request: PlanRequest, surface: Surface, replica: Replica
         left=left,
         needed=None if top.rate is None else replicas_for(rate, top.rate),
         worst=_worst(surface, limits, each),
+        extrapolates=not replica.rates or each > replica.rates[-1],
     )
 
 
@@ -133,4 +136,6 @@ def _longer_prompts(request: PlanRequest, surface: Surface, replica: Replica, de
         reason = f"what longer prompts cost was not measured ({replica.reasons.get('scaling', 'one length only')})"
         return Outlook(what=what, holds=None, left=fleet.peak, needed=None, worst=None, reason=reason)
     factor = stretched_s(replica.scaling, 2 * prompt, output) / stretched_s(replica.scaling, prompt, output)
-    return _outlook(what, request, scaled(surface, factor), replica, demand.peak, fleet.peak)
+    # Nobody measured such prompts, whatever rate each replica gets.
+    found = _outlook(what, request, scaled(surface, factor), replica, demand.peak, fleet.peak)
+    return dataclasses.replace(found, extrapolates=True)

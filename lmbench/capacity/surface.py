@@ -37,7 +37,8 @@ def simulated_surface(replica: Replica, policy: str, *, peak: float, seed: int =
     """The surface of `replica` behind a router of this policy, for a fleet that takes `peak` requests/s."""
     service = np.asarray(replica.service_s)
     full = replica.slots / float(service.mean())
-    shard = 1 if policy == "random" else max(1, min(SHARD, math.ceil(peak / full)))
+    whole = math.ceil(peak / full)
+    shard = 1 if policy == "random" else max(1, min(SHARD, whole))
     points = [point for share in (CALM, BUSY) for point in _points(replica, policy, shard, share, seed)]
     tables = {f"latency{end}_s": _table([point.latency_s for point in points], end) for end in ("", "_low", "_high")}
     firsts = [point.ttft_s for point in points if point.ttft_s is not None]
@@ -50,7 +51,7 @@ def simulated_surface(replica: Replica, policy: str, *, peak: float, seed: int =
         shard=shard,
         rates=rates,
         utilization=tuple(point.utilization for point in points),
-        shard_error=_shard_error(replica, policy, shard, points, seed) if shard > 1 else 0.0,
+        shard_error=_shard_error(replica, policy, shard, points, seed) if 1 < shard < whole else 0.0,
         closed_form=_closed_form(replica, rates, [point.wait_s for point in points]),
         **tables,
     )

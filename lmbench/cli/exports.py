@@ -15,7 +15,7 @@ from rich.table import Table
 from lmbench.base.errors import StoreError
 from lmbench.base.files import write_atomically
 from lmbench.report import exports
-from lmbench.store.files import list_all
+from lmbench.store.imports import run_files
 from lmbench.store.rows import COLUMNS, rows
 from lmbench.store.runs import StoredRun, read_run
 
@@ -31,7 +31,7 @@ root_option = click.option(
 def stored(runs: Sequence[Path], root: Path) -> list[StoredRun]:
     """The named runs, or every one stored below `root`; a file that cannot be read is told and left out."""
     found = []
-    for path in runs or _below(root):
+    for path in runs or run_files(root):
         try:
             found.append(read_run(path))
         except StoreError as error:
@@ -41,11 +41,6 @@ def stored(runs: Sequence[Path], root: Path) -> list[StoredRun]:
     if not found:
         raise click.UsageError(f"no stored run under {root}; name one, or run pytest with --benchmark-autosave")
     return found
-
-
-def _below(root: Path) -> list[Path]:
-    folders = [root, *sorted(path for path in root.glob("*") if path.is_dir())]
-    return sorted({file.path for folder in folders for file in list_all(folder)})
 
 
 @click.command()

@@ -8,12 +8,15 @@ import click
 
 from lmbench import __version__
 from lmbench.base.errors import LmbenchError
+from lmbench.cli.capacity import capacity
 from lmbench.cli.data import cache, fetch
 from lmbench.cli.environments import env
+from lmbench.cli.exports import export, query
 from lmbench.cli.gate import gate
 from lmbench.cli.history import history
 from lmbench.cli.load import load
 from lmbench.cli.machine import ceilings, doctor
+from lmbench.cli.records import records
 from lmbench.cli.reference import metrics
 from lmbench.cli.results import baseline, report
 from lmbench.cli.suites import suites
@@ -38,10 +41,28 @@ def cli() -> None:
     Every night:            lmbench history check     what got slower, and since when?
     On a server:            lmbench load --url URL    what it sustains, what breaks first, does it recover?
     Before a gate:          lmbench gate selftest     what slowdowns can this machine see today?
+    Before buying:          lmbench capacity plan P   how many of which machine, at what cost, how sure?
     """
 
 
-for command in (suites, metrics, fetch, cache, env, doctor, ceilings, report, baseline, gate, history, load):
+for command in (
+    suites,
+    metrics,
+    fetch,
+    cache,
+    env,
+    export,
+    query,
+    doctor,
+    ceilings,
+    report,
+    baseline,
+    records,
+    gate,
+    history,
+    load,
+    capacity,
+):
     cli.add_command(command)
 
 

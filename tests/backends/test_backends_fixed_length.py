@@ -79,7 +79,7 @@ def test_a_model_that_would_read_the_padding_takes_exact_lengths_only(decoder: A
     engine, _ = engine_of(masked)
     ids = np.ones((1, 9), dtype=np.int64)
     assert engine.forward(ids, np.arange(9), ())[0].shape == (1, 9, 61)
-    with pytest.raises(SubjectError, match="found 8 tokens.*read the padding.*a list with 8"):
+    with pytest.raises(SubjectError, match=r"found 8 tokens.*read the padding.*a list with 8"):
         engine.forward(ids[:, :8], np.arange(8), ())
 
 
@@ -132,5 +132,5 @@ def test_lengths_are_clipped_to_what_the_model_takes(decoder: Any) -> None:
 
 @pytest.mark.parametrize("lengths", [[], [0], [65], [True], ["8"], 8, "8"])
 def test_wrong_lengths_are_faults_of_configuration(decoder: Any, lengths: object) -> None:
-    with pytest.raises(ConfigError, match="lengths.*from 1 to the model's max_tokens, 64"):
+    with pytest.raises(ConfigError, match=r"lengths.*from 1 to the model's max_tokens, 64"):
         read_lengths("x", {"lengths": lengths}, decoder.facts)

@@ -25,7 +25,7 @@ pytest.importorskip(
 
 from lmbench.backends import litert
 
-LENGTHS = [6, 12]
+LENGTHS = [4, 8]
 ANY = Bound(kl_max=np.inf, top1_min=0.0, perplexity_ratio_max=np.inf)
 CALIBRATION = np.random.default_rng(8).integers(0, 61, size=(4, 20))
 WAYS: Mapping[str, FileChange] = {
@@ -34,8 +34,8 @@ WAYS: Mapping[str, FileChange] = {
     "int8-static": lambda *place: tflite_ways.int8_static(*place, CALIBRATION, "minmax"),
     "int4-weight-only": lambda *place: tflite_ways.int4_weights(*place, 32),
 }
-# Largest logit difference to the parent, whose own are up to 3.
-NEAR = {"int8-weight-only": 0.05, "int8-dynamic": 0.1, "int8-static": 0.2, "int4-weight-only": 1.0}
+# Largest logit difference to the parent, whose own have a standard deviation of 7.6.
+NEAR = {"int8-weight-only": 0.4, "int8-dynamic": 0.4, "int8-static": 1.0, "int4-weight-only": 8.0}
 
 
 def level(name: str, change: FileChange) -> Compression:
@@ -60,13 +60,13 @@ def plain(model: LanguageModel, ids: IntArray) -> FloatArray:
 def test_it_answers_as_torch_does(model: LanguageModel) -> None:
     before = copy.deepcopy(model.module.state_dict())
     engine = load(model)
-    ids = some_ids(3, 12)
+    ids = some_ids(3, 8)
     expected = plain(model, ids)
-    for tokens in (12, 9, 6, 1):
+    for tokens in (8, 6, 4, 1):
         logits, state = engine.forward(ids[:, :tokens], np.arange(tokens), engine.empty_state(3))
         assert (logits.shape, logits.dtype, state) == ((3, tokens, 61), np.float32, ())
         assert np.abs(logits - expected[:, :tokens]).max() <= 1e-4
-    for tokens in range(5, 13):  # a prefill and the steps after it, each over all tokens so far
+    for tokens in range(3, 9):  # a prefill and the steps after it, each over all tokens so far
         logits, _ = engine.forward(ids[:, :tokens], np.array([tokens - 1]), ())
         assert np.abs(logits[:, 0] - expected[:, tokens - 1]).max() <= 1e-4
     some, _ = engine.forward(ids, np.array([7, 2]), ())
@@ -81,8 +81,9 @@ def test_the_signatures_of_a_file_share_its_weights(decoder: LanguageModel, cach
     assert again == {**first, "artifact": "cached"}
     assert first["lengths"] == LENGTHS
     assert first["threads"] == 1
-    weights = decoder.facts.parameters * 4
-    assert weights <= number(first["weight_bytes"]) < 1.5 * weights
+    # Of the table of positions only the first rows are in the file; what it holds beside weights is small.
+    weights = 4 * (decoder.facts.parameters - decoder.module.places.numel())
+    assert weights <= number(first["weight_bytes"]) < 1.1 * weights
     (file,) = (path for path in cache.glob("tflite/*/model.tflite") if path.stat().st_size == first["disk_bytes"])
     assert file.stat().st_size > number(first["weight_bytes"])
 
@@ -91,26 +92,14 @@ def test_the_signatures_of_a_file_share_its_weights(decoder: LanguageModel, cach
 def test_levels_are_near_the_parent_and_smaller(decoder: LanguageModel, name: str) -> None:
     full = load(decoder)
     engine = load(decoder, level(name, WAYS[name]))
-    ids = some_ids(2, 10)
-    logits = engine.forward(ids, np.arange(10), ())[0]
+    ids = some_ids(2, 7)
+    logits = engine.forward(ids, np.arange(7), ())[0]
     difference = np.abs(logits - plain(decoder, ids)).max()
     assert 1e-4 < difference <= NEAR[name]
-    last = engine.forward(ids, np.array([9]), ())[0]
-    assert np.abs(last[:, 0] - logits[:, 9]).max() <= NEAR[name]
+    last = engine.forward(ids, np.array([6]), ())[0]
+    assert np.abs(last[:, 0] - logits[:, 6]).max() <= NEAR[name]
     ratio = 0.25 if name.startswith("int4") else 0.4
     assert number(engine.describe()["weight_bytes"]) < ratio * number(full.describe()["weight_bytes"])
-
-
-def test_pruned_weights_show_in_the_share_of_zeros(decoder: Any) -> None:
-    module = copy.deepcopy(decoder.module)
-    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear) and layer is not module.head]
-    with torch.no_grad():
-        for layer in layers:
-            layer.weight.view(-1)[::2] = 0
-    zeros = sum(layer.weight.numel() for layer in layers) / 2
-    pruned = replace(decoder, module=module, facts=replace(decoder.facts, weights_digest="pruned"))
-    found = load(pruned, lengths=[6]).describe()["zero_share"]
-    assert number(found) == pytest.approx(zeros / decoder.facts.parameters, abs=0.02)
 
 
 def test_what_the_quantizer_cannot_do_is_said(decoder: LanguageModel, tmp_path: Path) -> None:
@@ -120,15 +109,27 @@ def test_what_the_quantizer_cannot_do_is_said(decoder: LanguageModel, tmp_path: 
         tflite_ways.int8_static(decoder, tmp_path / "x.tflite", tmp_path, CALIBRATION, "entropy")
 
 
+class Plain(nn.Module):
+    """Looks up and multiplies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(61, 64)
+        self.head = nn.Linear(64, 61, bias=False)
+
+    def forward(self, ids: Tensor, positions: Tensor) -> tuple[Tensor]:
+        return (self.head(self.table(ids.index_select(1, positions))),)
+
+
 class Table(nn.Module):
     """Looks up, multiplies nothing."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.table = nn.Parameter(torch.randn(61, 61))
+        self.table = nn.Embedding(61, 61)
 
     def forward(self, ids: Tensor, positions: Tensor) -> tuple[Tensor]:
-        return (self.table[ids.index_select(1, positions)],)
+        return (self.table(ids.index_select(1, positions)),)
 
 
 class Chosen(Table):
@@ -140,38 +141,52 @@ class Chosen(Table):
         return (logits.index_put((torch.zeros_like(row), row, place), torch.ones(()))[:, :],)
 
 
-def around(decoder: Any, module: nn.Module) -> LanguageModel:
-    facts = replace(decoder.facts, name="odd", weights_digest=type(module).__name__)
+def around(decoder: Any, module: nn.Module, name: str = "odd") -> LanguageModel:
+    facts = replace(decoder.facts, name=name, weights_digest=name)
     odd: LanguageModel = replace(decoder, module=module.eval(), state=lambda _: (), facts=facts)
     return odd
 
 
+def test_zeros_of_the_weights_are_counted(decoder: Any) -> None:
+    module = Plain()
+    with torch.no_grad():
+        module.head.weight[::2] = 0
+    engine = load(around(decoder, module, "zeros"), lengths=[4])
+    assert engine.describe()["zero_share"] == pytest.approx(31 / 122)
+
+
 def test_a_file_without_products_cannot_be_quantized(decoder: Any) -> None:
     with pytest.raises(SubjectError, match="no product with a constant matrix"):
-        load(around(decoder, Table()), level("int8-dynamic", tflite_ways.int8_dynamic), lengths=[4])
+        load(around(decoder, Table(), "table"), level("int8-dynamic", tflite_ways.int8_dynamic), lengths=[4])
+
+
+def test_groups_that_do_not_fit_a_matrix_are_a_subject_error(decoder: Any) -> None:
+    change = level("wide", lambda *place: tflite_ways.int4_weights(*place, 128))
+    with pytest.raises(SubjectError, match=r"64.*not divisible by block size 128"):
+        load(around(decoder, Plain(), "plain"), change, lengths=[4])
 
 
 def test_a_model_that_cannot_be_converted_is_a_subject_error(decoder: Any) -> None:
-    with pytest.raises(SubjectError, match="cannot convert 'odd'.*\n?.*"):
+    with pytest.raises(SubjectError, match="cannot convert 'odd'"):
         load(around(decoder, Chosen()), lengths=[4])
 
 
-def test_other_lengths_are_another_file(decoder: LanguageModel) -> None:
-    engine = load(decoder, lengths=[6])
-    assert engine.describe()["lengths"] == [6]
-    with pytest.raises(SubjectError, match="built for lengths 6; set the backend's option `lengths`"):
-        engine.forward(some_ids(1, 7), np.array([0]), ())
+def test_more_tokens_than_the_file_takes_are_refused(decoder: LanguageModel) -> None:
+    with pytest.raises(SubjectError, match="built for lengths 4, 8; set the backend's option `lengths`"):
+        load(decoder).forward(some_ids(1, 9), np.array([0]), ())
 
 
 @pytest.mark.parametrize("options", [{"thread": 2}, {"threads": 0}, {"lengths": [0]}])
 def test_wrong_options_are_faults_of_configuration(decoder: LanguageModel, options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="thread|lengths"):
+    with pytest.raises(ConfigError, match=r"thread|lengths"):
         load(decoder, **options)
 
 
 def test_it_says_nothing(decoder: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    fresh = replace(decoder, facts=replace(decoder.facts, weights_digest="quiet"))
-    load(fresh, level("int8-static", WAYS["int8-static"]), lengths=[3]).forward(some_ids(1, 3), np.array([2]), ())
+    quiet = around(decoder, Plain(), "quiet")
+    engine = load(quiet, level("int8-static", WAYS["int8-static"]), lengths=[3])
+    engine.forward(some_ids(1, 3), np.array([2]), ())
+    engine.close()
     assert capfd.readouterr() == ("", "")
 
 

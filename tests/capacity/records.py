@@ -98,6 +98,6 @@ def sources(compression: str = "none", *, ratio: float = 1.0, cold_start_s: floa
         record("latency", compression, {"prompt_tokens": 32, "output_tokens": 2}, latency),
         record("latency", compression, {"prompt_tokens": 64, "output_tokens": 2}, latency | {"prefill_p50_s": mean_s}),
         record("memory", compression, {}, memory),
-        record("cold_start", compression, {}, {"cold_start_p50_s": cold_start_s}),
+        record("cold_start", compression, {}, {"cold_start_mean_s": cold_start_s}),
     ]
     return [Source(record=one, origin="run.json", memory_bytes=16 * GIB) for one in records]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from lmbench.base.errors import SubjectError
-from lmbench.capacity.measured import Source, backtests, digest_of, replica
+from lmbench.capacity.measured import Source, backtests, replica
 from lmbench.capacity.plan_file import Option
-from tests.capacity.records import GIB, record, service_times, sources, stress
+from tests.capacity.records import GIB, record, sources, stress
 
 OPTION = Option(model="gpt")
 
@@ -103,10 +103,3 @@ def test_few_requests_or_few_rates_give_no_back_test(known: list[Source]) -> Non
     short = stress(start=0.2, growth=1.2)  # at most a hundred requests in all
     assert all(test.requests >= 30 for test in replica("few", OPTION, [Source(record=short)]).backtests)
     assert backtests(short, []) == []
-
-
-def test_digests_tell_records_apart() -> None:
-    one = stress()
-    assert digest_of(one) == digest_of(replace(one, wall_s=2.0))
-    assert digest_of(one) != digest_of(replace(one, started_at="2027-01-01T00:00:00+00:00"))
-    assert service_times(0.5, 0.0)(None) == 0.5

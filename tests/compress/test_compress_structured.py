@@ -17,8 +17,8 @@ from lmbench.base.entry import MODULE
 from lmbench.base.errors import ConfigError, SubjectError
 from lmbench.base.registry import MODELS, resolve
 from lmbench.base.seams import Compression, LanguageModel
+from lmbench.compress.parts import attentions, mlps
 from lmbench.compress.structured import build
-from lmbench.compress.units import attentions, mlps
 from lmbench.data import corpora, tokenizers
 from lmbench.data.corpora import Corpus
 from tests.models import contract, masked

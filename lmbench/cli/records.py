@@ -1,0 +1,88 @@
+"""`lmbench records`: runs made elsewhere brought into the storage, and what lies there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from lmbench.base.errors import StoreError
+from lmbench.cli.results import STORAGE
+from lmbench.record.record import OK
+from lmbench.store.imports import import_runs, run_files
+from lmbench.store.runs import StoredRun, read_run
+
+LOG_WIDTH = 1000
+"""Of the table in a log, where a line that is too long does less harm than a path that is cut."""
+DAMAGED = 2
+
+
+@click.group()
+def records() -> None:
+    """Bring records of other machines together, for capacity plans, and list what is stored.
+
+    \b
+    lmbench records import gpu-box.json reports/journal/*.jsonl
+    lmbench records list
+    """
+
+
+def _storage_option(command: click.decorators.FC) -> click.decorators.FC:
+    text = "folder that holds one folder per machine class"
+    folder = click.Path(file_okay=False, path_type=Path)
+    return click.option("--storage", type=folder, default=Path(STORAGE), show_default=True, help=text)(command)
+
+
+@records.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_storage_option
+def import_files(files: tuple[Path, ...], storage: Path) -> None:
+    """Merge FILES (stored runs or journals, of any machine) into the storage.
+
+    Every file is checked before anything is written. A record that is there already is skipped and counted; nothing is
+    overwritten. Imported runs feed plans and reports; `pytest --benchmark-compare` does not take them for baselines.
+
+    Exit status: 0 when done, 2 for a file that is damaged, of an unknown version or without records.
+    """
+    found = import_runs(files, storage)
+    for one in found:
+        place = f" -> {one.path}" if one.path else ""
+        click.echo(f"{one.source}: {one.machine_class}: {one.added} new, {one.known} known{place}")
+    added, known = sum(one.added for one in found), sum(one.known for one in found)
+    click.echo(f"{added} records came in, {known} were known")
+
+
+@records.command("list")
+@_storage_option
+def list_records(storage: Path) -> None:
+    """Show every stored run: machine class, suites, cases that worked, those that failed, when the newest was measured.
+
+    Exit status: 0 when all could be read, 2 when one is damaged.
+    """
+    table = Table("machine class", "run", "suite", "cases", "failed", "newest", box=None, pad_edge=False)
+    problems = []
+    for path in run_files(storage):
+        try:
+            run = read_run(path)
+        except StoreError as error:
+            problems.append(str(error))
+            continue
+        table.add_row(*_row(run, storage))
+    if table.row_count:
+        Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False).print(table, markup=False)
+    elif not problems:
+        click.echo(f"no stored run under {storage}; bring some with: lmbench records import FILE")
+    for problem in problems:
+        click.echo(problem, err=True)
+    sys.exit(DAMAGED if problems else 0)
+
+
+def _row(run: StoredRun, storage: Path) -> tuple[str, ...]:
+    classes = dict.fromkeys(record.machine_class for record in run.records) or {run.machine_class: None}
+    worked = sum(record.status == OK for record in run.records)
+    newest = max((record.started_at for record in run.records), default="-")
+    name = str(run.path.relative_to(storage))
+    return ", ".join(classes), name, ", ".join(run.suites), str(worked), str(len(run.records) - worked), newest
