@@ -79,12 +79,9 @@ def planned(request: PlanRequest, plan_file: Path, runs: Sequence[StoredRun], pr
             known[name] = replica(name, option, sources)
         except SubjectError as error:
             known[name] = str(error)
-    _tell(f"simulating a day: {', '.join(request.options)}")
     day = demand(traffic, [float(moment) for moment in moments])
     return CapacityReport(
-        plan=plan(
-            request, demand(traffic, [float(moment) for moment in moments]), known, tell=lambda text: click.echo(text, err=True)
-        ),
+        plan=plan(request, day, known, tell=lambda text: click.echo(text, err=True)),
         source=str(plan_file),
         measured={name: one for name, one in known.items() if isinstance(one, Replica)},
         runs=len(runs),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ CALIBRATION = np.random.default_rng(8).integers(0, 61, size=(4, 20))
 WAYS: Mapping[str, FileChange] = {
     "int8-weight-only": tflite_ways.int8_weights,
     "int8-dynamic": tflite_ways.int8_dynamic,
-    "int8-static": lambda *place: tflite_ways.int8_static(*place, CALIBRATION, "minmax"),
-    "int4-weight-only": lambda *place: tflite_ways.int4_weights(*place, 32),
+    "int8-static": partial(tflite_ways.int8_static, ids=CALIBRATION, method="minmax"),
+    "int4-weight-only": partial(tflite_ways.int4_weights, group_size=32),
 }
 # Largest logit difference to the parent, whose own have a standard deviation of 7.6.
 NEAR = {"int8-weight-only": 0.4, "int8-dynamic": 0.4, "int8-static": 1.0, "int4-weight-only": 8.0}
@@ -64,7 +65,9 @@ def test_it_answers_as_torch_does(model: LanguageModel) -> None:
     expected = plain(model, ids)
     for tokens in (8, 6, 4, 1):
         logits, state = engine.forward(ids[:, :tokens], np.arange(tokens), engine.empty_state(3))
-        assert (logits.shape, logits.dtype, state) == ((3, tokens, 61), np.float32, ())
+        assert logits.shape == (3, tokens, 61)
+        assert logits.dtype == np.float32
+        assert state == ()
         assert np.abs(logits - expected[:, :tokens]).max() <= 1e-4
     for tokens in range(3, 9):  # a prefill and the steps after it, each over all tokens so far
         logits, _ = engine.forward(ids[:, :tokens], np.array([tokens - 1]), ())
@@ -161,7 +164,7 @@ def test_a_file_without_products_cannot_be_quantized(decoder: Any) -> None:
 
 
 def test_groups_that_do_not_fit_a_matrix_are_a_subject_error(decoder: Any) -> None:
-    change = level("wide", lambda *place: tflite_ways.int4_weights(*place, 128))
+    change = level("wide", partial(tflite_ways.int4_weights, group_size=128))
     with pytest.raises(SubjectError, match=r"64.*not divisible by block size 128"):
         load(around(decoder, Plain(), "plain"), change, lengths=[4])
 
