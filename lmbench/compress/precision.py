@@ -8,9 +8,9 @@ from typing import Any
 
 from lmbench.base.entry import MODULE
 from lmbench.base.seams import Bound, Compression
-from lmbench.compress import torchao_ways
+from lmbench.compress import gguf_ways, torchao_ways
 from lmbench.compress.changed import by_module
-from lmbench.compress.level import Level
+from lmbench.compress.level import FileChange, Level
 from lmbench.compress.options import only
 from lmbench.data.corpora import Corpus
 
@@ -26,7 +26,10 @@ def build_bf16(options: Mapping[str, Any], corpus: Corpus | None = None, seed: i
     only("bf16", options)
     lineage = {"method": "bf16", "weights": "bf16"}
     change = by_module(_to_bf16, lineage)
-    return Level(name="bf16", lineage=lineage, bound=BF16, models={MODULE: change, "aoti": change}, precision="bf16")
+    # OpenVINO computes in the level's precision whatever its file holds.
+    files: Mapping[str, FileChange] = {"gguf": gguf_ways.bf16, "openvino": lambda _model, path, _folder: path}
+    models = {MODULE: change, "aoti": change}
+    return Level(name="bf16", lineage=lineage, bound=BF16, models=models, files=files, precision="bf16")
 
 
 def build_fp16(options: Mapping[str, Any], corpus: Corpus | None = None, seed: int = 0) -> Compression:
@@ -40,7 +43,8 @@ def build_fp16(options: Mapping[str, Any], corpus: Corpus | None = None, seed: i
     lineage = {"method": "fp16", "weights": "fp16", "kept": "what the module itself computes in fp32; onnx: the state, fp32"}
     change = by_module(_to_fp16, lineage)
     models = {MODULE: change, "aoti": change, "onnx": by_module(_fp16_inside, lineage)}
-    return Level(name="fp16", lineage=lineage, bound=FP16, models=models, precision="fp16")
+    files = {"gguf": gguf_ways.f16}
+    return Level(name="fp16", lineage=lineage, bound=FP16, models=models, files=files, precision="fp16")
 
 
 def build_bf16_autocast(options: Mapping[str, Any], corpus: Corpus | None = None, seed: int = 0) -> Compression:

@@ -7,7 +7,7 @@ from typing import Any
 
 from lmbench.base.entry import MODULE
 from lmbench.base.seams import Bound, Compression
-from lmbench.compress import onnx_ways, torchao_ways
+from lmbench.compress import executorch_ways, onnx_ways, openvino_ways, tflite_ways, torchao_ways
 from lmbench.compress.changed import by_module
 from lmbench.compress.level import Level
 from lmbench.compress.options import only
@@ -33,6 +33,7 @@ def build_int8_dynamic(options: Mapping[str, Any], corpus: Corpus | None = None,
     """
     del corpus, seed
     only("int8-dynamic", options)
-    change = by_module(torchao_ways.int8_dynamic, LINEAGE)
-    files = {"onnx": onnx_ways.int8_dynamic}
-    return Level(name="int8-dynamic", lineage=LINEAGE, bound=INT8, models={MODULE: change}, files=files)
+    ways = {MODULE: torchao_ways.int8_dynamic, "executorch": executorch_ways.int8_dynamic}
+    models = {form: by_module(way, LINEAGE) for form, way in ways.items()}
+    files = {"onnx": onnx_ways.int8_dynamic, "openvino": openvino_ways.int8_dynamic, "tflite": tflite_ways.int8_dynamic}
+    return Level(name="int8-dynamic", lineage=LINEAGE, bound=INT8, models=models, files=files)

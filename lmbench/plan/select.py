@@ -64,7 +64,9 @@ def _level(case: Case, model: Entry, backend: Entry) -> str | None:
             return refused
         if not _has_way(level, backend):
             fit = [
-                name for name, one in BACKENDS.items() if model.form in one.takes and all(_has_way(each, one) for each in levels)
+                name
+                for name, one in BACKENDS.items()
+                if model.form in one.takes and all(_has_way(each, one) and each not in one.refuses for each in levels)
             ]
             return f"{level} has no way with the weights {case.backend.kind} loads; use {' or '.join(fit) or 'other steps'}"
     return None

@@ -197,6 +197,21 @@ class OnnxRuntimeOptions(BackendOptions):
     )
 
 
+class ExecuTorchOptions(BackendOptions):
+    """`executorch`."""
+
+    max_batch: Count | None = Field(None, description="largest batch a program takes")
+    max_tokens: Count | None = Field(None, description="longest sequence it takes, its memory reserved when it is loaded")
+
+
+class FixedLengthOptions(BackendOptions):
+    """`litert` and `savedmodel`."""
+
+    lengths: list[Count] | None = Field(
+        None, description="tokens of the passes built; shorter ones are padded (32, 128)"
+    )
+
+
 class LlamaCppOptions(BackendOptions):
     """`llama-cpp`."""
 
@@ -258,7 +273,43 @@ class ChainOptions(Params):
         return self
 
 
-class PruneOptions(Params):
-    """`prune-magnitude`."""
+class GroupOptions(Params):
+    """`int4-weight-only`."""
+
+    group_size: Literal[32, 64, 128] | None = Field(None, description="inputs of an output that share a scale (32)")
+
+
+class StaticOptions(Params):
+    """`int8-static`."""
+
+    method: Literal["minmax", "entropy"] | None = Field(None, description="how an activation's range is chosen (minmax)")
+    samples: Count | None = Field(None, description="windows of training text to calibrate on (16)")
+    tokens: Annotated[int, Field(ge=2)] | None = Field(None, description="tokens of each (128)")
+
+
+class FineTuneOptions(Params):
+    """`prune-2-4`, and what every way of pruning takes."""
+
+    fine_tune_steps: Annotated[int, Field(ge=0)] | None = Field(None, description="training steps afterwards, zeros held (0)")
+    learning_rate: Annotated[float, Field(gt=0)] | None = Field(None, description="of those steps")
+
+
+class ThresholdOptions(FineTuneOptions):
+    """`prune-threshold`."""
+
+    threshold: Annotated[float, Field(gt=0)] = Field(description="weights of smaller magnitude become zero")
+
+
+class StructuredOptions(FineTuneOptions):
+    """`prune-structured`."""
+
+    heads: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None, description="share of heads taken out, in whole KV groups (0)"
+    )
+    neurons: Annotated[float, Field(ge=0, lt=1)] | None = Field(None, description="share of MLP neurons taken out (0)")
+
+
+class PruneOptions(FineTuneOptions):
+    """`prune-magnitude` and `prune-layerwise`."""
 
     sparsity: Annotated[float, Field(gt=0, lt=1)] = Field(description="share of the weights set to zero")

@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lmbench.base.entry import ENDPOINT, Entry
-from lmbench.base.members.needs import GGUF, HTTPTOOLS, LLAMA, ONNX, ONNXSCRIPT, ORT, TENSORRT, TORCH
+from lmbench.base.members.needs import (
+    EXECUTORCH,
+    GGUF,
+    HTTPTOOLS,
+    LITERT,
+    LLAMA,
+    NNCF,
+    ONNX,
+    ONNXSCRIPT,
+    OPENVINO,
+    ORT,
+    TENSORFLOW,
+    TENSORRT,
+    TORCH,
+)
 
 MEMBERS: Mapping[str, Entry] = {
     "torch": Entry(
@@ -33,6 +47,56 @@ MEMBERS: Mapping[str, Entry] = {
         needs=(ORT, ONNX),
         takes=("module", "onnx"),
         refuses={"bf16": "ONNX Runtime's CPU provider has no bfloat16 kernels for Add and MatMul; use torch for bf16"},
+    ),
+    "aot-inductor": Entry(
+        options="lmbench.suite.options:BackendOptions",
+        target="lmbench.backends.aot_inductor:load",
+        exporter="lmbench.backends.aot_inductor:export",
+        about="a package compiled ahead of time by PyTorch's inductor",
+        weights="aoti",
+        needs=(TORCH,),
+        takes=("module",),
+    ),
+    "openvino": Entry(
+        options="lmbench.suite.options:BackendOptions",
+        target="lmbench.backends.openvino:load",
+        exporter="lmbench.backends.openvino:export",
+        about="OpenVINO on the CPU, in the level's precision",
+        weights="openvino",
+        needs=(OPENVINO, NNCF, ONNX, ONNXSCRIPT, ORT),
+        takes=("module", "onnx"),
+    ),
+    "executorch": Entry(
+        options="lmbench.suite.options:ExecuTorchOptions",
+        target="lmbench.backends.executorch:load",
+        exporter="lmbench.backends.executorch:export",
+        about="ExecuTorch, lowered to XNNPACK, in an environment of its own",
+        weights="executorch",
+        needs=(EXECUTORCH,),
+        takes=("module",),
+        env="executorch",
+    ),
+    "litert": Entry(
+        options="lmbench.suite.options:FixedLengthOptions",
+        target="lmbench.backends.litert:load",
+        exporter="lmbench.backends.litert:export",
+        about="LiteRT (TensorFlow Lite's successor), passes of fixed lengths, in an environment of its own",
+        weights="tflite",
+        needs=(LITERT,),
+        takes=("module",),
+        stateless=True,
+        env="litert",
+    ),
+    "savedmodel": Entry(
+        options="lmbench.suite.options:FixedLengthOptions",
+        target="lmbench.backends.savedmodel:load",
+        exporter="lmbench.backends.savedmodel:export",
+        about="a TensorFlow SavedModel, passes of fixed lengths, in an environment of its own",
+        weights="savedmodel",
+        needs=(TENSORFLOW,),
+        takes=("module",),
+        stateless=True,
+        env="tensorflow",
     ),
     "llama-cpp": Entry(
         options="lmbench.suite.options:LlamaCppOptions",

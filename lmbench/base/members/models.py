@@ -11,6 +11,19 @@ NOT_A_LLAMA = {"llama-cpp": "the export writes llama.cpp's dense Llama only; use
 
 HIDDEN_TOKENS = {"distil": "distillation teaches to predict the next token, and this model predicts hidden ones"}
 """What models with a masked objective refuse."""
+NO_LOOK_UP = "torch's ONNX exporter has no translation of the table look-up (searchsorted); use torch"
+OF_LINEAR_LAYERS = (
+    "fp8-weight-only",
+    "int8-dynamic",
+    "int8-weight-only",
+    "int4-weight-only",
+    "int8-static",
+    "prune-magnitude",
+    "prune-layerwise",
+    "prune-threshold",
+    "prune-2-4",
+    "prune-structured",
+)
 
 MEMBERS: Mapping[str, Entry] = {
     "n-gram": Entry(
@@ -20,9 +33,8 @@ MEMBERS: Mapping[str, Entry] = {
         needs=(TORCH, TOKENIZERS),
         refuses={
             **NOT_A_LLAMA,
-            "onnxruntime": "torch's ONNX exporter has no translation of the table look-up (searchsorted); use torch",
-            "int8-dynamic": "an n-gram model has no Linear layers to quantize; use none or bf16",
-            "prune-magnitude": "an n-gram model has no Linear layers to prune; use none or bf16",
+            **dict.fromkeys(("onnxruntime", "openvino", "tensorrt"), NO_LOOK_UP),
+            **dict.fromkeys(OF_LINEAR_LAYERS, "an n-gram model has no Linear layers to change; use none or bf16"),
         },
         trained=False,
     ),

@@ -17,4 +17,8 @@ NNCF = Need(module="nncf", extra="openvino")
 LLAMA = Need(module="llama_cpp", extra="llama")
 GGUF = Need(module="gguf", extra="llama")
 TENSORRT = Need(module="tensorrt", extra="tensorrt")
+EXECUTORCH = Need(module="executorch", extra="")
+LITERT = Need(module="ai_edge_litert", extra="")
+TENSORFLOW = Need(module="tensorflow", extra="")
+"""In environments of their own, which no extra brings."""
 LOADGEN = Need(module="mlperf_loadgen", extra="mlperf")
