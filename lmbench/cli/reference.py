@@ -83,7 +83,7 @@ def _type(described: dict[str, Any]) -> str:
     if "anyOf" in described:
         return _type(next(arm for arm in described["anyOf"] if arm.get("type") != "null"))
     if "enum" in described:
-        return " or ".join(described["enum"])
+        return " or ".join(map(str, described["enum"]))
     if "$ref" in described:
         return "mapping"
     if described.get("type") == "array":

@@ -23,7 +23,7 @@ from lmbench.base.members.needs import (
 
 MEMBERS: Mapping[str, Entry] = {
     "torch": Entry(
-        options="lmbench.suite.options:TorchOptions",
+        options="lmbench.suite.engine_options:TorchOptions",
         target="lmbench.backends.torch_eager:load",
         trainer="lmbench.backends.torch_training:load",
         about="PyTorch, eager",
@@ -31,7 +31,7 @@ MEMBERS: Mapping[str, Entry] = {
         takes=("module",),
     ),
     "torch-compile": Entry(
-        options="lmbench.suite.options:TorchOptions",
+        options="lmbench.suite.engine_options:TorchOptions",
         target="lmbench.backends.torch_compiled:load",
         trainer="lmbench.backends.torch_training:load_compiled",
         about="PyTorch through torch.compile (inductor)",
@@ -39,7 +39,7 @@ MEMBERS: Mapping[str, Entry] = {
         takes=("module",),
     ),
     "onnxruntime": Entry(
-        options="lmbench.suite.options:OnnxRuntimeOptions",
+        options="lmbench.suite.engine_options:OnnxRuntimeOptions",
         target="lmbench.backends.onnx_runtime:load",
         exporter="lmbench.backends.onnx_runtime:export",
         weights="onnx",
@@ -49,7 +49,7 @@ MEMBERS: Mapping[str, Entry] = {
         refuses={"bf16": "ONNX Runtime's CPU provider has no bfloat16 kernels for Add and MatMul; use torch for bf16"},
     ),
     "aot-inductor": Entry(
-        options="lmbench.suite.options:BackendOptions",
+        options="lmbench.suite.engine_options:BackendOptions",
         target="lmbench.backends.aot_inductor:load",
         exporter="lmbench.backends.aot_inductor:export",
         about="a package compiled ahead of time by PyTorch's inductor",
@@ -58,7 +58,7 @@ MEMBERS: Mapping[str, Entry] = {
         takes=("module",),
     ),
     "openvino": Entry(
-        options="lmbench.suite.options:BackendOptions",
+        options="lmbench.suite.engine_options:BackendOptions",
         target="lmbench.backends.openvino:load",
         exporter="lmbench.backends.openvino:export",
         about="OpenVINO on the CPU, in the level's precision",
@@ -67,7 +67,7 @@ MEMBERS: Mapping[str, Entry] = {
         takes=("module", "onnx"),
     ),
     "executorch": Entry(
-        options="lmbench.suite.options:ExecuTorchOptions",
+        options="lmbench.suite.engine_options:ExecuTorchOptions",
         target="lmbench.backends.executorch:load",
         exporter="lmbench.backends.executorch:export",
         about="ExecuTorch, lowered to XNNPACK, in an environment of its own",
@@ -77,7 +77,7 @@ MEMBERS: Mapping[str, Entry] = {
         env="executorch",
     ),
     "litert": Entry(
-        options="lmbench.suite.options:FixedLengthOptions",
+        options="lmbench.suite.engine_options:FixedLengthOptions",
         target="lmbench.backends.litert:load",
         exporter="lmbench.backends.litert:export",
         about="LiteRT (TensorFlow Lite's successor), passes of fixed lengths, in an environment of its own",
@@ -88,7 +88,7 @@ MEMBERS: Mapping[str, Entry] = {
         env="litert",
     ),
     "savedmodel": Entry(
-        options="lmbench.suite.options:FixedLengthOptions",
+        options="lmbench.suite.engine_options:FixedLengthOptions",
         target="lmbench.backends.savedmodel:load",
         exporter="lmbench.backends.savedmodel:export",
         about="a TensorFlow SavedModel, passes of fixed lengths, in an environment of its own",
@@ -99,7 +99,7 @@ MEMBERS: Mapping[str, Entry] = {
         env="tensorflow",
     ),
     "llama-cpp": Entry(
-        options="lmbench.suite.options:LlamaCppOptions",
+        options="lmbench.suite.engine_options:LlamaCppOptions",
         target="lmbench.backends.llama_cpp:load",
         exporter="lmbench.backends.llama_cpp:export",
         about="llama.cpp on the CPU, for Llama-shaped models",
@@ -108,7 +108,7 @@ MEMBERS: Mapping[str, Entry] = {
         takes=("module",),
     ),
     "tensorrt": Entry(
-        options="lmbench.suite.options:TensorRtOptions",
+        options="lmbench.suite.engine_options:TensorRtOptions",
         target="lmbench.backends.tensorrt:load",
         exporter="lmbench.backends.tensorrt:export",
         about="TensorRT 11 on an NVIDIA GPU",
@@ -122,14 +122,14 @@ MEMBERS: Mapping[str, Entry] = {
         },
     ),
     "http": Entry(
-        options="lmbench.suite.options:NoOptions",
+        options="lmbench.suite.engine_options:NoOptions",
         target="lmbench.load.http.clients:HttpTarget",
         about="an HTTP client of an endpoint",
         needs=(HTTPTOOLS,),
         takes=(ENDPOINT,),
     ),
     "fake": Entry(
-        options="lmbench.suite.options:FakeBackendOptions",
+        options="lmbench.suite.engine_options:FakeBackendOptions",
         target="lmbench.backends.fake:load",
         about="a deterministic stand-in for tests",
         takes=("fake",),
