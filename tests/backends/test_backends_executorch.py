@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from lmbench.backends import executorch
 from lmbench.base.errors import ConfigError, SubjectError
 from lmbench.base.seams import FloatArray, IntArray
 from lmbench.compress import executorch_ways
@@ -20,8 +21,6 @@ from lmbench.compress.changed import with_module
 from lmbench.compress.none import build as none
 
 pytest.importorskip("executorch", reason="ExecuTorch runs in an environment of its own; run: lmbench env create executorch")
-
-from lmbench.backends import executorch  # noqa: E402
 
 VOCAB, TOLERANCE = 61, 1e-4
 
@@ -92,8 +91,8 @@ def test_it_tells_what_it_holds(engines: Mapping[str, Any]) -> None:
     assert told["weight_bytes"] >= model.facts.parameters * 4 - tied
     assert told["disk_bytes"] > told["weight_bytes"]
     assert 0 < told["delegated_share"] < 1
-    assert "aten::embedding" in told["portable"]
-    assert "aten::linear" not in told["portable"]
+    assert "aten::embedding" in told["portable_operators"]
+    assert "aten::linear" not in told["portable_operators"]
     assert (told["threads"], told["max_tokens"], told["max_batch"]) == (1, 64, 2)
     assert engines["recurrent"][1].describe()["tokens_per_call"] == 1
 
@@ -183,15 +182,19 @@ def test_a_model_without_a_state_takes_every_length(decoder: Any) -> None:
 
 @pytest.mark.parametrize(("level", "largest"), [("int8", 0.05), ("int4", 0.5)])
 def test_levels_make_smaller_files_whose_products_are_delegated(decoder: Any, level: str, largest: float) -> None:
-    ways = {"int8": executorch_ways.int8_dynamic, "int4": lambda module: executorch_ways.int4_weights(module, group_size=32)}
+    ways: Mapping[str, Callable[[Any], Any]] = {
+        "int8": executorch_ways.int8_dynamic,
+        "int4": lambda module: executorch_ways.int4_weights(module, group_size=32),
+    }
     model = averaging(decoder)
     smaller = with_module(model, ways[level](model.module), {"method": level})
     engine = executorch.load(smaller, none({}), {"threads": 1})
     ids = ids_of(2, 20)
     logits, _ = engine.forward(ids, np.arange(20), engine.empty_state(2))
-    told, expected = engine.describe(), plain(model, ids)
+    told: Any = engine.describe()
+    expected = plain(model, ids)
     assert told["delegated_share"] > 0
-    assert not {"aten::linear", "aten::mm", "aten::addmm"} & set(told["portable"])
+    assert not {"aten::linear", "aten::mm", "aten::addmm"} & set(told["portable_operators"])
     assert told["weight_bytes"] < model.facts.parameters * 4
     assert 0 < np.abs(logits - expected).max() < largest * np.abs(expected).max()
 

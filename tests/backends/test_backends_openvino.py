@@ -20,11 +20,6 @@ import onnx
 import pytest
 import torch
 
-for module in ("openvino", "nncf"):
-    # pytest.importorskip would import it, and that is reported to its maker.
-    if importlib.util.find_spec(module) is None:
-        pytest.skip(f"{module} is not installed; run: pip install 'pytest-lmbench[openvino]'", allow_module_level=True)
-
 from lmbench.backends import openvino
 from lmbench.backends.onnx_export import exported
 from lmbench.base.errors import ConfigError, SubjectError
@@ -33,6 +28,12 @@ from lmbench.compress import openvino_ways as ways
 from lmbench.compress.level import Level
 from lmbench.compress.none import LOSSLESS
 from lmbench.compress.none import build as none
+
+# pytest.importorskip would import them, which is reported to their maker.
+pytestmark = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("openvino", "nncf")),
+    reason="openvino or nncf is not installed; run: pip install 'pytest-lmbench[openvino]'",
+)
 
 VOCAB = 61
 CALIBRATION = np.random.default_rng(4).integers(0, VOCAB, size=(4, 16))
@@ -44,7 +45,7 @@ def level(name: str, way: Any = None, precision: str = "fp32") -> Level:
 
 
 BF16 = level("bf16", precision="bf16")
-# Largest difference from the parent's logits, which reach 17 in the decoder and 0.3 in the recurrent model.
+# Largest difference from the parent's logits, which reach 61 in the decoder and 0.4 in the recurrent model.
 LEVELS: Mapping[str, tuple[Any, Mapping[str, float]]] = {
     "none": (none({}), {"tiny-decoder": 1e-4, "tiny-recurrent": 1e-5}),
     "bf16": (BF16, {"tiny-decoder": 0.5, "tiny-recurrent": 0.01}),
@@ -52,11 +53,11 @@ LEVELS: Mapping[str, tuple[Any, Mapping[str, float]]] = {
     "int8_dynamic": (level("int8_dynamic", ways.int8_dynamic), {"tiny-decoder": 0.6, "tiny-recurrent": 0.01}),
     "int4_weights": (
         level("int4_weights", partial(ways.int4_weights, group_size=32)),
-        {"tiny-decoder": 6, "tiny-recurrent": 0.1},
+        {"tiny-decoder": 2.5, "tiny-recurrent": 0.06},
     ),
     "int8_static": (
         level("int8_static", partial(ways.int8_static, ids=CALIBRATION, method="minmax")),
-        {"tiny-decoder": 5, "tiny-recurrent": 0.05},
+        {"tiny-decoder": 5, "tiny-recurrent": 0.06},
     ),
 }
 
@@ -155,16 +156,19 @@ def test_activations_that_stay_as_they_are_are_an_error(decoder: LanguageModel, 
     openvino.load(decoder, none({}), {})
 
 
-def test_a_file_is_made_once_and_its_weights_are_counted_once(decoder: LanguageModel) -> None:
+def test_a_file_is_made_once(decoder: LanguageModel) -> None:
     once = level("once", ways.int8_weights)
     first, again = (openvino.export(decoder, once, {}) for _ in range(2))
     assert (first.built, again.built) == (True, False)
     assert first.path == again.path
     assert again.disk_bytes == sum(file.stat().st_size for file in again.path.parent.glob("model.*"))
-    plain = openvino.export(decoder, none({}), {})
-    assert plain.facts["bytes"] == plain.path.with_suffix(".bin").stat().st_size
-    assert plain.facts["bytes"] >= 4 * decoder.facts.parameters
-    assert again.facts["bytes"] < 0.4 * plain.facts["bytes"]
+    assert again.facts["bytes"] < 0.4 * openvino.export(decoder, none({}), {}).facts["bytes"]
+
+
+def test_weights_are_counted_as_they_lie_in_the_file(recurrent: LanguageModel) -> None:
+    facts = openvino.export(recurrent, none({}), {}).facts
+    assert facts["fp32_bytes"] == 4 * recurrent.facts.parameters
+    assert facts["fp32_bytes"] < facts["bytes"] < facts["fp32_bytes"] + 512  # a few sizes beside them
 
 
 def test_threads_and_wrong_options(decoder: LanguageModel) -> None:

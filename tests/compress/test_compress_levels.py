@@ -10,13 +10,22 @@ import pytest
 import torch
 from torch import nn
 
-from lmbench.base.entry import MODULE
+from lmbench.base.entry import MODULE, PORTABLE
 from lmbench.base.errors import ConfigError
 from lmbench.base.registry import COMPRESSIONS, resolve
 from lmbench.base.seams import Compression, ModelFacts
+from lmbench.data.corpora import split
 
-OPTIONS: dict[str, dict[str, Any]] = {"prune-magnitude": {"sparsity": 0.5}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "prune-magnitude": {"sparsity": 0.5},
+    "prune-layerwise": {"sparsity": 0.5},
+    "prune-threshold": {"threshold": 0.05},
+    "prune-structured": {"neurons": 0.5},
+}
 LEVELS = sorted(set(COMPRESSIONS) - {"chain", "distil"})
+ON_MODULES = sorted(name for name in LEVELS if {MODULE, PORTABLE} & set(COMPRESSIONS[name].ways) and name != "prune-structured")
+"""Those that change any module with Linear layers; taking heads out needs a Transformer."""
+CORPUS = split("words", "a few words of text, again and again. " * 200)
 
 
 class Tied(nn.Module):
@@ -25,9 +34,9 @@ class Tied(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.tokens = nn.Embedding(40, 24)
-        self.between = nn.Linear(24, 24)
-        self.head = nn.Linear(24, 40, bias=False)
+        self.tokens = nn.Embedding(40, 32)
+        self.between = nn.Linear(32, 32)
+        self.head = nn.Linear(32, 40, bias=False)
         self.head.weight = self.tokens.weight
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
@@ -68,11 +77,11 @@ def changed_by(method: Compression, module: Any, weights: str = MODULE) -> Any:
 
 
 def level(name: str, **options: Any) -> Compression:
-    method: Compression = resolve(COMPRESSIONS[name].target)(options or OPTIONS.get(name, {}))
+    method: Compression = resolve(COMPRESSIONS[name].target)(options or OPTIONS.get(name, {}), CORPUS, 0)
     return method
 
 
-@pytest.mark.parametrize("name", LEVELS)
+@pytest.mark.parametrize("name", ["none", *ON_MODULES])
 def test_the_parent_keeps_its_weights_and_ties(name: str) -> None:
     module, same = Tied().eval(), Tied().eval()
     changed = changed_by(level(name), module)
@@ -93,7 +102,7 @@ def test_lineage_names_the_method(name: str) -> None:
 def test_ways_are_those_the_registry_tells(name: str) -> None:
     method: Any = level(name)
     assert {*method.models, *method.files} == set(COMPRESSIONS[name].ways)
-    assert method.sparse == ("sparsity" in method.lineage)
+    assert method.sparse == (name.startswith("prune-") and name != "prune-structured")
 
 
 @pytest.mark.parametrize("name", LEVELS)

@@ -14,14 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-for module in ("openvino", "nncf"):
-    # pytest.importorskip would import it, and that is reported to its maker.
-    if importlib.util.find_spec(module) is None:
-        pytest.skip(f"{module} is not installed; run: pip install 'pytest-lmbench[openvino]'", allow_module_level=True)
-
 from lmbench.base.errors import ConfigError, SubjectError
 from lmbench.base.seams import IntArray
 from lmbench.compress import openvino_ways as ways
+
+# pytest.importorskip would import them, which is reported to their maker.
+pytestmark = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("openvino", "nncf")),
+    reason="openvino or nncf is not installed; run: pip install 'pytest-lmbench[openvino]'",
+)
 
 VOCAB, WIDTH, HIDDEN = 40, 64, 48
 ACTIVATIONS = "DYNAMIC_QUANTIZATION_GROUP_SIZE"
