@@ -1,4 +1,4 @@
-"""ExecuTorch: a program by the model contract, its operators run by XNNPACK where that has them, by portable kernels elsewhere."""
+"""ExecuTorch: a program by the model contract, its operators run by XNNPACK where that has them, else by portable kernels."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ class Bounds:
 def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]) -> Artifact:
     """The .pte file of `model` at this level, from the cache or built now.
 
-    Facts: weight_bytes, planned_bytes, zero_share, delegated_share, portable (operators outside XNNPACK, by name).
+    Facts: weight_bytes, planned_bytes, zero_share (of levels that claim one), delegated_share, portable_operators (how often
+    each that XNNPACK does not run).
     """
     built: list[str] = []
     bounds = read_bounds(model, options)
@@ -54,9 +55,9 @@ def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]
     key |= {"family": model.facts.family, "details": dict(model.facts.details)}
 
     def build(folder: Path) -> None:
-        facts = _write(model, bounds, folder / FILE)
+        facts = _write(model, bounds, folder / FILE) | {"zero_share": zero_share(model.module) if method.sparse else None}
         path = method.on_file(model, folder / FILE, folder, WEIGHTS)
-        (folder / FACTS).write_text(json.dumps({**facts, "file": path.name}))
+        (folder / FACTS).write_text(json.dumps(facts | {"file": path.name}))
         built.append("file")
 
     folder = made(WEIGHTS, model, key, build)
@@ -152,7 +153,7 @@ class ExecutorchEngine:
             "zero_share": facts["zero_share"],
             "planned_bytes": facts["planned_bytes"],
             "delegated_share": facts["delegated_share"],
-            "portable": facts["portable"],
+            "portable_operators": facts["portable_operators"],
             "max_tokens": self._bounds.tokens,
             "max_batch": self._bounds.batch,
             "tokens_per_call": 1 if self._bounds.stepwise else None,
@@ -204,7 +205,7 @@ def _write(model: LanguageModel, bounds: Bounds, path: Path) -> dict[str, object
         _require_free_sizes(program, largest, model.facts.name)
         path.write_bytes(program.buffer)
         delegated = get_delegation_info(lowered.exported_program().graph_module).num_delegated_nodes
-    return {"zero_share": zero_share(model.module), **_facts(program, delegated)}
+    return _facts(program, delegated)
 
 
 def _lowered(model: LanguageModel, bounds: Bounds) -> tuple[Any, list[list[int]]]:
@@ -254,7 +255,7 @@ def _facts(program: Any, delegated: int) -> dict[str, object]:
         "weight_bytes": sum(constants) + sum(len(data) for data in (named.buffers if named else [])),
         "planned_bytes": sum(plan.non_const_buffer_sizes),
         "delegated_share": delegated / max(1, delegated + kernels.total()),
-        "portable": dict(kernels.most_common()),
+        "portable_operators": dict(kernels.most_common()),
     }
 
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ SETTING = ["runtime_options", ACTIVATIONS]
 def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]) -> Artifact:
     """The .xml with its .bin beside it, from the cache or made now, by way of the ONNX file of a torch module.
 
-    Facts: bytes of all weights, fp32_bytes of those kept in fp32, zero_share of those kept in floating point.
+    Facts: bytes of all weights, bytes_by_type of those of each element type, zero_share of those kept in floating point.
     """
     del options
     built: list[str] = []
@@ -109,7 +110,8 @@ class OpenVinoEngine:
             "dtype": DTYPES.get(precision, precision),
             "state_dtype": "float32",
             # What is in fp32 is packed again at half its size, once, when the plugin computes in 16 bits.
-            "weight_bytes": facts["bytes"] - (0 if precision == "f32" else facts["fp32_bytes"] // 2),
+            "weight_bytes": facts["bytes"] - (0 if precision == "f32" else facts["bytes_by_type"].get("f32", 0) // 2),
+            "weight_bytes_by_type": facts["bytes_by_type"],
             "disk_bytes": artifact.disk_bytes,
             "zero_share": facts["zero_share"],
             "activation_group_size": compiled.get_property(ACTIVATIONS),
@@ -129,8 +131,8 @@ class OpenVinoEngine:
         return tuple(Held(tensor(np.ascontiguousarray(part))) for part in self._model.empty_state(batch))
 
     def describe(self) -> Mapping[str, object]:
-        """JSON facts; `dtype` is what the plugin says it computes in, `threads` how many it took, `activation_group_size` how
-        many activations share a scale (0: they are not quantized as they come)."""
+        """JSON facts: `dtype` is what the plugin says it computes in, `threads` how many it took, `weight_bytes_by_type` those of
+        the file, `activation_group_size` how many activations share a scale (0: they are not quantized as they come)."""
         return self._facts
 
     def close(self) -> None:
@@ -157,18 +159,18 @@ class SimpleEngine(OpenVinoEngine):
 
 
 def weight_facts(path: Path) -> dict[str, object]:
-    """Bytes of the constants in a file, of those in fp32, and the share of zeros among the floating-point ones."""
+    """Bytes of all constants of a file and of those of each element type, and the share of zeros among floating-point ones."""
     where: dict[int, Any] = {}
     for node in _openvino().Core().read_model(path).get_ops():
         if node.get_type_name() == "Constant":
             where[node.data.ctypes.data] = node  # weights in two places of the graph lie in the file once
+    sizes: Counter[str] = Counter()
+    for node in where.values():
+        sizes[node.get_element_type().get_type_name()] += node.get_byte_size()
     floats = [node.data for node in where.values() if node.data.dtype.kind == "f"]
     zeros = sum(values.size - int(np.count_nonzero(values)) for values in floats)
-    return {
-        "bytes": sum(node.get_byte_size() for node in where.values()),
-        "fp32_bytes": sum(values.nbytes for values in floats if values.itemsize == 4),
-        "zero_share": zeros / max(1, sum(values.size for values in floats)),
-    }
+    zero_share = zeros / max(1, sum(values.size for values in floats))
+    return {"bytes": path.with_suffix(".bin").stat().st_size, "bytes_by_type": dict(sizes), "zero_share": zero_share}
 
 
 def _convert(model: LanguageModel, path: Path) -> None:

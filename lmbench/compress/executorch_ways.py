@@ -34,8 +34,10 @@ def int4_weights(module: Any, group_size: int) -> Any:
     with quiet():
         from torchao.quantization import Int8DynamicActivationIntxWeightConfig, PerGroup
 
-        config = Int8DynamicActivationIntxWeightConfig(weight_dtype=torch.int4,  # type: ignore[attr-defined]
-            weight_granularity=PerGroup(group_size))
+        config = Int8DynamicActivationIntxWeightConfig(
+            weight_dtype=torch.int4,  # type: ignore[attr-defined]
+            weight_granularity=PerGroup(group_size),
+        )
         return _quantized(module, config, lambda inputs: inputs % group_size == 0)
 
 

@@ -19,7 +19,8 @@ LINEAGE = {
     "method": "int8-dynamic",
     "weights": "int8, one scale per output channel (module: symmetric; onnx: uint8)",
     "activations": "int8, quantized at run time (module: symmetric, one scale per token; onnx: uint8, one scale per tensor)",
-    "kept": "embedding; onnx: also layers with more inputs than outputs; a head that shares the embedding's weight gets its own",
+    "kept": "embedding; onnx: also layers with more inputs than outputs, and a head that shares the embedding's weight",
+    "tied_head": "module: untied, an int8 copy beside the embedding",
     "products": "int8",
 }
 

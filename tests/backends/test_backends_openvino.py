@@ -167,8 +167,12 @@ def test_a_file_is_made_once(decoder: LanguageModel) -> None:
 
 def test_weights_are_counted_as_they_lie_in_the_file(recurrent: LanguageModel) -> None:
     facts = openvino.export(recurrent, none({}), {}).facts
-    assert facts["fp32_bytes"] == 4 * recurrent.facts.parameters
-    assert facts["fp32_bytes"] < facts["bytes"] < facts["fp32_bytes"] + 512  # a few sizes beside them
+    assert facts["bytes_by_type"]["f32"] == 4 * recurrent.facts.parameters
+    assert sum(facts["bytes_by_type"].values()) == facts["bytes"]
+    small = openvino.load(recurrent, LEVELS["int8_weights"][0], {}).describe()["weight_bytes_by_type"]
+    assert isinstance(small, dict)
+    assert small["i8"] == 2 * VOCAB * 32  # embedding and head
+    assert small["f32"] == facts["bytes_by_type"]["f32"] - 4 * small["i8"]
 
 
 def test_threads_and_wrong_options(decoder: LanguageModel) -> None:

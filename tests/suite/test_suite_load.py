@@ -139,6 +139,8 @@ def test_the_shipped_suites_are_valid() -> None:
     files = sorted((root / "suites").glob("*.suite.yaml"))
     assert {file.name.split(".")[0] for file in files} == {
         "quick",
+        "matrix",
+        "capacity",
         "training",
         "inference",
         "memory",
