@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import distribution
+from importlib.metadata import distributions, version
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -56,10 +56,11 @@ def own_source() -> list[str]:
 
     (PEP 610: direct_url.json of the installed distribution.)
     """
-    installed = distribution(DISTRIBUTION)
-    direct = json.loads(installed.read_text("direct_url.json") or "{}")
+    # The folder of an editable install may hold build metadata of its own, which a path that starts there shows first.
+    told = next(filter(None, (one.read_text("direct_url.json") for one in distributions(name=DISTRIBUTION))), "{}")
+    direct = json.loads(told)
     url = urlsplit(str(direct.get("url", "")))
     if url.scheme == "file":
         path = url2pathname(url.path)
         return ["--editable", path] if direct.get("dir_info", {}).get("editable") else [path]
-    return [f"{DISTRIBUTION}=={installed.version}"]
+    return [f"{DISTRIBUTION}=={version(DISTRIBUTION)}"]

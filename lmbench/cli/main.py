@@ -19,6 +19,7 @@ from lmbench.cli.machine import ceilings, doctor
 from lmbench.cli.records import records
 from lmbench.cli.reference import metrics
 from lmbench.cli.results import baseline, report
+from lmbench.cli.site import site
 from lmbench.cli.suites import suites
 
 USAGE_ERROR = 2
@@ -42,6 +43,7 @@ def cli() -> None:
     On a server:            lmbench load --url URL    what it sustains, what breaks first, does it recover?
     Before a gate:          lmbench gate selftest     what slowdowns can this machine see today?
     Before buying:          lmbench capacity plan P   how many of which machine, at what cost, how sure?
+    To show it all:         lmbench site              every run, trend and plan as pages that need no server
     """
 
 
@@ -62,6 +64,7 @@ for command in (
     history,
     load,
     capacity,
+    site,
 ):
     cli.add_command(command)
 

@@ -145,11 +145,11 @@ def test_a_module_torch_cannot_export_is_a_subject_error(decoder: Any, tmp_path:
         aot_inductor._compile(model, tmp_path / "model.pt2", 1)
 
 
-def test_a_missing_compiler_comes_with_its_remedy(decoder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_compiler_comes_with_its_remedy(decoder: Any, tmp_path: Path) -> None:
     from torch._inductor import config
 
-    monkeypatch.setattr(config.cpp, "cxx", (str(tmp_path / "no-such-compiler"),))
-    with pytest.raises(Unavailable, match="install g"):
+    # A plain attribute would leave the setting missing afterwards.
+    with config.patch({"cpp.cxx": (str(tmp_path / "no-such-compiler"),)}), pytest.raises(Unavailable, match="install g"):
         aot_inductor._compile(decoder, tmp_path / "model.pt2", 1)
 
 

@@ -33,7 +33,7 @@ def surface(**changes: Any) -> Surface:
     values = tuple(0.1 * rate for rate in rates)
     tables = {"latency_s": {"p95": values}, "latency_low_s": {"p95": tuple(0.9 * v for v in values)}}
     tables["latency_high_s"] = {"p95": tuple(1.1 * v for v in values)}
-    return Surface(option="x", policy="random", shard=1, rates=rates, utilization=rates, **{**tables, **changes})  # type: ignore[arg-type]
+    return Surface(option="x", policy="random", shard=1, rates=rates, utilization=rates, **{**tables, **changes})
 
 
 def copy(**changes: Any) -> Replica:

@@ -115,8 +115,6 @@ def test_recipes_are_pinned_and_told_apart(name: str, monkeypatch: pytest.Monkey
 
 def test_lmbench_is_installed_from_where_it_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
     class Installed:
-        version = "1.2"
-
         def __init__(self, direct: str | None) -> None:
             self.direct = direct
 
@@ -129,5 +127,6 @@ def test_lmbench_is_installed_from_where_it_came_from(monkeypatch: pytest.Monkey
         ('{"url": "file:///src/a%20b", "dir_info": {"editable": true}}', ["--editable", "/src/a b"]),
         ('{"url": "file:///src/c", "dir_info": {}}', ["/src/c"]),
     ):
-        monkeypatch.setattr(recipes, "distribution", lambda _, direct=direct: Installed(direct))
+        monkeypatch.setattr(recipes, "distributions", lambda name, direct=direct: name and [Installed(None), Installed(direct)])
+        monkeypatch.setattr(recipes, "version", lambda _: "1.2")
         assert own_source() == expected

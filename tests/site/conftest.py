@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +33,19 @@ NO_AXE = f"axe-core is not here: npm install --no-save axe-core, or {AXE}=path o
 
 @pytest.fixture(scope="session")
 def capacity() -> CapacityReport:
-    """Two options of known service times, one of them dearer, faster and of worse perplexity."""
+    """Two options of known service times, one of them dearer and faster, and a cheap one whose predictions were wrong."""
     options = {
         "fp32": Option(model="gpt", price_per_hour=0.4, idle_w=30.0, busy_w=65.0),
         "int8 </script>": Option(model="gpt", compression="bf16", price_per_hour=0.5),
+        "unreliable": Option(model="gpt", price_per_hour=0.01),
     }
     sources = {
         "fp32": records.sources("none"),
         "int8 </script>": records.sources("bf16", mean_s=0.006, ratio=1.004, cold_start_s=200.0),
     }
-    replicas = {name: replica(name, option, sources[name]) for name, option in options.items()}
+    replicas = {name: replica(name, options[name], found) for name, found in sources.items()}
+    wrong = tuple(replace(test, predicted_p95_s=2 * test.measured_p95_s) for test in replicas["fp32"].backtests)
+    replicas["unreliable"] = replace(replicas["fp32"], option="unreliable", backtests=wrong)
     request = PlanRequest(
         description=f"made up {stored.HOSTILE}",
         traffic=Traffic(requests_per_s=400.0, growth=1.5, profile="office", burst=1.3),

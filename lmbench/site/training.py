@@ -1,0 +1,55 @@
+"""Training: steps, tokens per second, utilization and memory of every training case."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lmbench.record.record import Record
+from lmbench.report.scale import Axis
+from lmbench.site.nouns import Page, Stored, Trail
+from lmbench.site.plots import Curve, Plot
+
+WORKLOADS = ("training_step", "training_memory")
+SHOWN = ("trained_tokens_per_s", "step_p50_s", "mfu", "loss_after", "peak_rss_bytes", "optimizer_bytes")
+
+
+def page(stored: Stored) -> Page:
+    """The newest record of every training case, and the times of its steps."""
+    trails = [trail for trail in stored.trails.values() if trail.workload in WORKLOADS]
+    measured = [(trail, trail.measured) for trail in trails if trail.measured is not None]
+    plots = [plot for trail, record in measured for plot in _steps(trail, record)]
+    shown = [name for name in SHOWN if any(name in record.metrics for _, record in measured)]
+    return Page(
+        path="training.html",
+        title="Training",
+        template="training.html.j2",
+        scripts=("uplot.js", "plots.js"),
+        data={"plots": [plot.to_json() for plot in plots], "columns": {}},
+        content={"rows": [_row(trail, record, shown) for trail, record in measured], "shown": shown, "plots": plots},
+    )
+
+
+def _row(trail: Trail, record: Record, shown: list[str]) -> dict[str, Any]:
+    return {
+        "trail": trail,
+        "path": f"cases/{trail.slug}.html",
+        "metrics": [record.metrics.get(name) for name in shown],
+        "precision": str(record.details.get("precision") or "-"),
+        "at": record.started_at,
+    }
+
+
+def _steps(trail: Trail, record: Record) -> list[Plot]:
+    times = list(record.series.get("step", ()))
+    if len(times) < 2:
+        return []
+    return [
+        Plot(
+            title=f"Time of each optimizer step: {trail.newest.case.id}",
+            x=Axis(title="step", unit="count"),
+            y=Axis(title="time", unit="s", zero=True),
+            at=[float(place) for place in range(1, len(times) + 1)],
+            curves=(Curve(name="step", values=times),),
+            note=f"{trail.machine_class}, n = {len(times)}, in the order they were taken",
+        )
+    ]
