@@ -25,6 +25,7 @@ from lmbench.report.matrix_columns import (
     why_absent,
 )
 from lmbench.report.model import SkipGroup, group_skips
+from lmbench.run.execute import contention
 from lmbench.store.runs import Skip, StoredRun
 
 PARENT = "none"
@@ -166,20 +167,23 @@ def _with_zeros(row: Row, rows: Sequence[Row], speed: Source | None) -> Row:
     now = _speed(row, speed)
     own = next((_speed(one, speed) for one in rows if one.cell is dense), None)
     ratio = now.value / own.value if now and own else None
-    why = (
-        "the speed of one of the two is not known"
-        if ratio is None
-        else ""
-        if made.alone
-        else "the level's other steps act on it too"
-    )
+    why = _untold(row.cell, dense, made) if ratio is not None else "the speed of one of the two is not known"
     gain = Value(text=times(ratio), value=ratio, reason=why)
     return Row(
         cell=row.cell,
         values={**row.values, CLAIMED.key: Value(text=made.short), DENSE.key: gain},
         claim=made,
-        gained=now.above(own) if now and own and made.alone else None,
+        gained=now.above(own) if now and own and not why else None,
     )
+
+
+def _untold(cell: Cell, dense: Cell | None, made: Claim) -> str:
+    """Why a ratio of speeds does not tell what zeros gain; empty where it does."""
+    if not made.alone:
+        return "the level's other steps act on it too"
+    records = [record for one in (cell, dense) if one is not None for record in one.answers]
+    contended = any(contention(one.resources) for one in records)
+    return "the CPUs were contended while one of the two was measured" if contended else ""
 
 
 def _speed(row: Row, speed: Source | None) -> Span | None:

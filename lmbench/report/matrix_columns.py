@@ -150,7 +150,8 @@ def claim(cell: Cell) -> Claim | None:
     for record in cell.answers:
         lineage = record.subject.get("lineage")
         whole = lineage if isinstance(lineage, Mapping) else {}
-        steps = [one for one in whole.get("steps") or () if isinstance(one, Mapping)]
+        listed = whole.get("steps")  # of a chain; a number of training steps for a student
+        steps = [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, Sequence) else []
         made = next((said for step in (whole, *steps) if (said := _claim(step, alone=len(steps) < 2)) is not None), None)
         if made is not None:
             return made

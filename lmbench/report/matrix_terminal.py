@@ -46,8 +46,8 @@ def render_matrix(matrix: Matrix, console: Console) -> None:
         _say(console, (f"-  {why}" for why in reasons(model).values()), "dim")
         if model.rows:
             emit(console, Text(f"\n{WITHIN_WORDS}", style="bold"))
-        _say(console, [*advice(model), *zeros(model)], "")
         _say(console, (f"Caution: {text}" for text in cautions(model)), "yellow")
+        _say(console, [*advice(model), *zeros(model)], "")
         _say(console, [*estimates(model), *sources(model)], "dim")
     if not matrix.models:
         _say(console, [nothing(matrix)], "yellow")
