@@ -6,7 +6,7 @@ import copy
 import importlib.metadata
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,15 +34,16 @@ BATCH, TOKENS, KEPT, PAST = 2, 5, 3, 7
 def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]) -> Artifact:
     """The .pt2 package of `model`, from the cache or compiled now for this CPU and number of threads.
 
-    Levels change the module, never the package. Facts: weight_bytes, zero_share, dtype.
+    Levels change the module, never the package. Facts: weight_bytes, dtype; zero_share for levels that claim a share of zeros.
     """
-    del method
     built: list[str] = []
     threads = _threads(options)
     key = {"recipe": RECIPE, "versions": _versions(), "cpu": _cpu(), "threads": threads, "max_tokens": model.facts.max_tokens}
 
     def build(folder: Path) -> None:
-        (folder / FACTS).write_text(json.dumps(_compile(model, folder / FILE, threads)))
+        facts = _compile(model, folder / FILE, threads)
+        zeros = {"zero_share": zero_share(model.module)} if method.sparse else {}
+        (folder / FACTS).write_text(json.dumps(facts | zeros))
         built.append("package")
 
     folder = made(WEIGHTS, model, key, build)
@@ -74,13 +75,13 @@ class AotEngine:
         """As `Engine.forward`."""
         with torch.inference_mode():
             logits, *after = self._package(_tensor(ids), _tensor(positions), *state)
-            # The package takes every input for contiguous, as the example was, and does not check: another layout, such as a
-            # transposed state, would be read wrongly.
-            return logits.float().numpy(), tuple(part.contiguous() for part in after)
+            # The package takes every input for contiguous and of the example's type, and does not check: a state that comes out
+            # transposed, say, would be read wrongly.
+            return logits.float().numpy(), tuple(part.contiguous() for part in _floats_in(self._dtype, after))
 
     def empty_state(self, batch: int) -> State:
         """The model's empty state, floating-point parts in the package's type."""
-        return _state(self._model, batch, self._dtype)
+        return _floats_in(self._dtype, self._model.empty_state(batch))
 
     def describe(self) -> Mapping[str, object]:
         """JSON facts; `weight_bytes` are those of the module that was compiled."""
@@ -90,11 +91,9 @@ class AotEngine:
             "version": torch.__version__,
             "device": "cpu",
             "threads": torch.get_num_threads(),
-            "dtype": facts["dtype"],
+            **facts,
             "state_dtype": facts["dtype"],
-            "weight_bytes": facts["weight_bytes"],
             "disk_bytes": self._artifact.disk_bytes,
-            "zero_share": facts["zero_share"],
             "artifact": "built" if self._artifact.built else "cached",
         }
 
@@ -127,7 +126,7 @@ def _compile(model: LanguageModel, path: Path, threads: int) -> dict[str, object
             )
             raise SubjectError(f"{text}\nUse the torch or torch-compile backend for this model") from error
     dtype = str(float_dtype(module)).removeprefix("torch.")
-    return {"weight_bytes": weight_bytes(module), "zero_share": zero_share(module), "dtype": dtype}
+    return {"weight_bytes": weight_bytes(module), "dtype": dtype}
 
 
 def _exported(model: LanguageModel, module: torch.nn.Module) -> Any:
@@ -139,7 +138,7 @@ def _exported(model: LanguageModel, module: torch.nn.Module) -> Any:
     past = Dim("past", min=0, max=length)
     state = tuple(
         part.new_zeros((*part.shape[:2], PAST, *part.shape[3:])) if part.ndim == 4 else part
-        for part in _state(model, BATCH, float_dtype(module))
+        for part in _floats_in(float_dtype(module), model.empty_state(BATCH))
     )
     shapes = tuple({0: batch, 2: past} if part.ndim == 4 else {0: batch} for part in state)
     ids = torch.arange(BATCH * TOKENS).reshape(BATCH, TOKENS) % model.facts.vocab_size
@@ -147,8 +146,8 @@ def _exported(model: LanguageModel, module: torch.nn.Module) -> Any:
     return torch.export.export(module, inputs, dynamic_shapes=({0: batch, 1: tokens}, {0: kept}, *([shapes] if state else [])))
 
 
-def _state(model: LanguageModel, batch: int, dtype: torch.dtype) -> State:
-    return tuple(part.to(dtype) if part.is_floating_point() else part for part in model.empty_state(batch))
+def _floats_in(dtype: torch.dtype, parts: Iterable[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    return tuple(part.to(dtype) if part.is_floating_point() else part for part in parts)
 
 
 def _tensor(array: IntArray) -> torch.Tensor:

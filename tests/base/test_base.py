@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import threading
 from pathlib import Path
@@ -111,10 +112,16 @@ def test_changes_are_signed() -> None:
 @pytest.mark.parametrize("axis", ["MODELS", "COMPRESSIONS", "BACKENDS", "WORKLOADS"])
 def test_every_registered_target_exists(axis: str) -> None:
     for name, entry in getattr(registry, axis).items():
-        for target in filter(None, (entry.target, entry.trainer)):
-            module = target.partition(":")[0]
-            assert importlib.util.find_spec(module), f"{name}: no module {module}"
-            assert callable(registry.resolve(target)), f"{name}: {target} is not callable"
+        for target in filter(None, (entry.target, entry.trainer, entry.exporter, entry.source, entry.check, entry.options)):
+            module, _, attribute = target.partition(":")
+            spec = importlib.util.find_spec(module)
+            assert spec is not None, f"{name}: no module {module}"
+            if all(importlib.util.find_spec(need.module) for need in entry.needs):
+                assert callable(registry.resolve(target)), f"{name}: {target} is not callable"
+            else:  # what it imports is not installed: its source must define it all the same
+                assert spec.origin is not None
+                body = ast.parse(Path(spec.origin).read_text()).body
+                assert attribute in [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)], target
 
 
 def test_near_matches_are_offered() -> None:
