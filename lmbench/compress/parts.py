@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,8 +36,10 @@ class Units:
         """Weights of all layers, without biases."""
         return sum(layer.weight.numel() for layer in (*self.into, self.out))
 
-    def importance(self) -> Tensor:
-        """The Euclidean norm [count] of all weights that belong to a unit."""
+    def norms(self) -> Tensor:
+        """The Euclidean norm [count] of all weights that belong to a unit (Li et al. 2017, arXiv:1608.08710, rank filters by a
+        norm; Ma et al. 2023, arXiv:2305.11627, join what depends on each other).
+        """
         pieces = [layer.weight.view(self.count, -1) for layer in self.into]
         norms: Tensor = torch.linalg.vector_norm(torch.cat([*pieces, self._outward().transpose(0, 1).flatten(1)], dim=1), dim=1)
         return norms
@@ -103,6 +107,28 @@ def mlps(module: nn.Module) -> Iterator[Units]:
             if isinstance(up, nn.Linear) and isinstance(down, nn.Linear):
                 into = (gate, up) if isinstance(gate, nn.Linear) else (up,)
                 yield Units(part=part, count=up.out_features, into=into, out=down, written={"mlp": 1, "intermediate_size": 1})
+
+
+def contributions(every: Sequence[Units], run: Callable[[], object]) -> list[Tensor]:
+    """How much each unit adds while `run` runs the module, [count] for each of `every`.
+
+    Wanda's measure of a weight, its size times the Euclidean norm of what it is multiplied with (Sun et al. 2023,
+    arXiv:2306.11695), over all weights that lead out of a unit: the root of the sum of squares.
+    """
+    seen = [torch.zeros(units.out.in_features, dtype=torch.float64) for units in every]
+    hooks = [units.out.register_forward_pre_hook(partial(_see, total)) for units, total in zip(every, seen, strict=True)]
+    try:
+        run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    columns = [total * units.out.weight.detach().square().sum(0) for units, total in zip(every, seen, strict=True)]
+    return [squares.view(units.count, -1).sum(1).sqrt() for units, squares in zip(every, columns, strict=True)]
+
+
+def _see(total: Tensor, layer: Any, inputs: tuple[Tensor, ...]) -> None:
+    del layer
+    total += inputs[0].detach().flatten(0, -2).double().square().sum(0)
 
 
 def _head_size(part: nn.Module, query: nn.Linear) -> int:

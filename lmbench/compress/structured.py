@@ -10,18 +10,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lmbench.base.digest import digest_bytes
 from lmbench.base.entry import PORTABLE
 from lmbench.base.errors import ConfigError, SubjectError
-from lmbench.base.seams import Compression, LanguageModel, State
+from lmbench.base.seams import Compression, IntArray, LanguageModel, State
 from lmbench.compress import fine_tune
+from lmbench.compress.calibration import calibrated_on, calibration_ids, require_text
 from lmbench.compress.changed import ChangedModel, changed_facts
 from lmbench.compress.level import Level
 from lmbench.compress.none import LOSSLESS
 from lmbench.compress.options import only, problem
-from lmbench.compress.parts import Units, attentions, mlps
+from lmbench.compress.parts import Units, attentions, contributions, mlps
 from lmbench.data.corpora import Corpus
 
 NAME = "prune-structured"
+RANKED_BY = ("activations", "weights")
+SAMPLES, TOKENS = 16, 128
+"""Windows of training text in which activations are seen, and their length."""
 _TOKENS = 5
 _TOLERANCE = 1e-4
 """Largest difference of a logit, relative to the largest one: sums of fp32 numbers in another order."""
@@ -61,29 +66,42 @@ def build(options: Mapping[str, Any], corpus: Corpus | None = None, seed: int = 
     """The level 'prune-structured'; options `heads` and `neurons`: shares taken out of each layer, 0 <= share < 1, not both 0.
 
     Heads go in groups of those that share a head of keys and values, so that the cache shrinks with them. Every layer loses
-    equally many, to the nearest whole unit, so that all keep one shape. Within a layer those go whose weights, all that
-    belong to the unit together, have the smallest Euclidean norm: Li et al. 2017 (arXiv:1608.08710) rank filters by a norm,
-    Ma et al. 2023 (LLM-Pruner, arXiv:2305.11627) join what depends on each other. What remains is a smaller dense model, with
-    which every engine has less to do. `fine_tune_steps`, `learning_rate`: train the remaining weights on the corpus.
+    equally many, to the nearest whole unit, so that all keep one shape. What remains is a smaller dense model, with which
+    every engine has less to do. `fine_tune_steps`, `learning_rate`: train the remaining weights on the corpus.
+
+    Within a layer those go that matter least by `ranked_by`: 'activations' (default), what they add on training text
+    (parts.contributions), or 'weights', the norm of their weights (Units.norms). Norms need no text, and mislead: with 10 % of
+    its neurons gone, the perplexity of SmolLM2-135M is 1.09 times the parent's by activations, 280 times by norms and 2 to 4
+    times at random.
     """
-    only(NAME, options, ["heads", "neurons", *fine_tune.OPTIONS])
+    only(NAME, options, ["heads", "neurons", "ranked_by", *fine_tune.OPTIONS])
     shares = {key: _share(key, options.get(key, 0)) for key in ("heads", "neurons")}
     if not any(shares.values()):
         raise ConfigError([problem(NAME, "heads, neurons", "nothing to take out", "a share of heads, of neurons or of both")])
+    by = options.get("ranked_by", RANKED_BY[0])
+    if by not in RANKED_BY:
+        raise ConfigError([problem(NAME, "ranked_by", repr(by), f"one of {', '.join(RANKED_BY)}")])
     tuning = fine_tune.fine_tuning(NAME, options, corpus, seed)
-    of = "each layer: groups of heads with their keys and values, neurons of the MLP; smallest norm of all their weights first"
-    lineage = {"method": NAME, **shares, "of": of}
+    of = "each layer: groups of heads with their keys and values, neurons of the MLP"
+    lineage: dict[str, object] = {"method": NAME, **shares, "of": of, "ranked_by": by}
+    if by == "activations":
+        lineage["seen"] = calibrated_on(corpus, samples=SAMPLES, tokens=TOKENS, seed=seed)
+
+    def ids(model: LanguageModel) -> IntArray | None:
+        return calibration_ids(model, require_text(NAME, corpus), SAMPLES, TOKENS, seed) if by == "activations" else None
 
     def change(model: LanguageModel) -> LanguageModel:
-        smaller = pruned(model, shares, lineage)
+        smaller = pruned(model, shares, lineage, ids(model))
         return smaller if tuning is None else fine_tune.fine_tuned(smaller, tuning)
 
     whole = lineage if tuning is None else {**lineage, **tuning.lineage}
     return Level(name=NAME, lineage=whole, bound=LOSSLESS, models={PORTABLE: change})
 
 
-def pruned(model: LanguageModel, shares: Mapping[str, float], lineage: Mapping[str, object]) -> SmallerModel:
-    """`model` without these `shares` of its 'heads' and 'neurons'.
+def pruned(
+    model: LanguageModel, shares: Mapping[str, float], lineage: Mapping[str, object], ids: IntArray | None
+) -> SmallerModel:
+    """`model` without these `shares` of its 'heads' and 'neurons', ranked on ids int64 [N, T] or, without, by their weights.
 
     ConfigError for a share of no whole unit or of all. SubjectError when the model has no such parts (see parts), or does
     not compute, once they are out, what it computed with their outputs at zero.
@@ -92,9 +110,12 @@ def pruned(model: LanguageModel, shares: Mapping[str, float], lineage: Mapping[s
     state = model.empty_state(1)
     heads, neurons = list(attentions(module)), list(mlps(module))
     _require_parts(model, heads, neurons, state)
+    every = [*heads, *neurons]
     with torch.no_grad():
-        of_heads = [(units, _kept("heads", shares["heads"], units)) for units in heads]
-        cuts = of_heads + [(units, _kept("neurons", shares["neurons"], units)) for units in neurons]
+        keys = ["heads"] * len(heads) + ["neurons"] * len(neurons)
+        ranked = zip(keys, every, _ranks(model, module, every, ids), strict=True)
+        cuts = [(units, _kept(key, shares[key], units, rank)) for key, units, rank in ranked]
+        of_heads = cuts[: len(heads)]
         fewer = {
             "fewer_weights": sum(_gone(units.weights, units, kept) for units, kept in cuts),
             "fewer_mixed": sum(_gone(units.out.in_features, units, kept) for units, kept in of_heads),
@@ -107,7 +128,8 @@ def pruned(model: LanguageModel, shares: Mapping[str, float], lineage: Mapping[s
     _reshape(module, numbers)
     parameters = sum(parameter.numel() for parameter in module.parameters())
     details = {**model.facts.details, **_renumbered(model.facts.details.get, numbers)}
-    facts = changed_facts(model.facts, lineage, parameters=parameters, details=details)
+    seen = {} if ids is None else {"ids": digest_bytes(ids.tobytes())}
+    facts = changed_facts(model.facts, {**lineage, **seen}, parameters=parameters, details=details)
     kv_heads = tuple(len(kept) for _, kept in of_heads for _ in range(2)) if state else ()
     smaller = SmallerModel(parent=model, module=module, facts=facts, kv_heads=kv_heads, **fewer)
     _require_equal(smaller, expected)
@@ -120,13 +142,30 @@ def _share(key: str, value: object) -> float:
     return float(value)
 
 
-def _kept(key: str, share: float, units: Units) -> Tensor:
+def _ranks(model: LanguageModel, module: Any, every: Sequence[Units], ids: IntArray | None) -> list[Tensor]:
+    if ids is None:
+        return [units.norms() for units in every]
+
+    def run() -> None:
+        for row in torch.from_numpy(ids)[:, None]:
+            module(row, torch.tensor([row.shape[1] - 1]), *model.empty_state(1))
+
+    # on one thread, so that the order of sums, and with it the order of near equals, is the same on any number of cores
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return contributions(every, run)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _kept(key: str, share: float, units: Units, rank: Tensor) -> Tensor:
     """Indices of the units to keep, rising."""
     gone = round(share * units.count)
     if share and not 0 < gone < units.count:
         found = f"{share:g}, which is {gone} of the {units.count} units of a layer"
         raise ConfigError([problem(NAME, key, found, f"a share of at least 1 and at most {units.count - 1} of them")])
-    return units.importance().topk(units.count - gone).indices.sort().values
+    return rank.topk(units.count - gone).indices.sort().values
 
 
 def _gone(size: int, units: Units, kept: Tensor) -> int:

@@ -52,6 +52,7 @@ class Shape:
     hidden: int
     heads: int
     kv_heads: int
+    head_size: int
     mlp: int
     activation: str
     norm: str
@@ -60,10 +61,6 @@ class Shape:
     tied: bool
     bias: bool
     max_tokens: int
-
-    @property
-    def head_size(self) -> int:
-        return self.hidden // self.heads
 
 
 Make = Callable[[Shape], nn.Module]
@@ -88,10 +85,10 @@ class Attention(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_size = shape.heads, shape.kv_heads, shape.head_size
-        self.query = nn.Linear(shape.hidden, shape.hidden, bias=shape.bias)
+        self.query = nn.Linear(shape.hidden, shape.heads * shape.head_size, bias=shape.bias)
         self.key = nn.Linear(shape.hidden, shape.kv_heads * shape.head_size, bias=shape.bias)
         self.value = nn.Linear(shape.hidden, shape.kv_heads * shape.head_size, bias=shape.bias)
-        self.output = nn.Linear(shape.hidden, shape.hidden, bias=shape.bias)
+        self.output = nn.Linear(shape.heads * shape.head_size, shape.hidden, bias=shape.bias)
 
     def forward(
         self, x: Tensor, visible: Tensor, rotation: tuple[Tensor, Tensor] | None, past: tuple[Tensor, Tensor]
@@ -264,6 +261,7 @@ def _shape(name: str, chosen: Mapping[str, Any], vocab: int) -> Shape:
         hidden=hidden,
         heads=heads,
         kv_heads=kv_heads,
+        head_size=hidden // heads,
         mlp=chosen["mlp"] or wide,
         rotary_base=float(chosen["rotary_base"]),
         **{key: chosen[key] for key in kept},

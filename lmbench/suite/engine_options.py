@@ -126,7 +126,7 @@ class FineTuneOptions(Params):
     """`prune-2-4`, and what every way of pruning takes."""
 
     fine_tune_steps: Annotated[int, Field(ge=0)] | None = Field(None, description="training steps afterwards, zeros held (0)")
-    learning_rate: Annotated[float, Field(gt=0)] | None = Field(None, description="of those steps")
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] | None = Field(None, description="of those steps")
 
 
 class ThresholdOptions(FineTuneOptions):
@@ -142,6 +142,9 @@ class StructuredOptions(FineTuneOptions):
         None, description="share of heads taken out, in whole KV groups (0)"
     )
     neurons: Annotated[float, Field(ge=0, lt=1)] | None = Field(None, description="share of MLP neurons taken out (0)")
+    ranked_by: Literal["activations", "weights"] | None = Field(
+        None, description="what they add on training text, or the norm of their weights (activations)"
+    )
 
 
 class PruneOptions(FineTuneOptions):

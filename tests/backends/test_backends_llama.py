@@ -13,10 +13,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmbench.base.entry import MODULE
 from lmbench.base.errors import ConfigError, SubjectError
 from lmbench.base.seams import Engine, FloatArray, IntArray, LanguageModel
 from lmbench.compress.none import build as none
 from lmbench.compress.prune import build_magnitude
+from lmbench.compress.structured import build as prune_structured
 from lmbench.data import corpora
 from lmbench.data.corpora import Corpus
 from lmbench.data.tokenizers import bpe
@@ -286,6 +288,13 @@ def test_the_same_weights_in_other_heads_are_another_file(corpus: Corpus) -> Non
     assert plain.facts.weights_digest == other.facts.weights_digest
     check_engine(load(plain), plain, atol=1e-5)
     check_engine(load(other), other, atol=1e-5)
+
+
+def test_a_decoder_without_some_heads_and_neurons_answers_as_in_torch(corpus: Corpus) -> None:
+    method = prune_structured({"heads": 0.5, "neurons": 0.25, "ranked_by": "weights"})
+    smaller: Any = method.on_model(nano(corpus, kv_heads=2), MODULE)
+    assert gguf_export.llama_of(smaller).heads == 2
+    check_engine(load(smaller), smaller, atol=1e-5)
 
 
 @pytest.mark.parametrize("options", [{"thread": 2}, {"threads": 0}, {"max_tokens": 0}, {"max_tokens": "all"}])

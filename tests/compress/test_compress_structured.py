@@ -17,8 +17,9 @@ from lmbench.base.entry import MODULE
 from lmbench.base.errors import ConfigError, SubjectError
 from lmbench.base.registry import MODELS, resolve
 from lmbench.base.seams import Compression, LanguageModel
+from lmbench.compress.calibration import calibration_ids
 from lmbench.compress.parts import attentions, mlps
-from lmbench.compress.structured import build
+from lmbench.compress.structured import RANKED_BY, SAMPLES, TOKENS, build
 from lmbench.data import corpora, tokenizers
 from lmbench.data.corpora import Corpus
 from tests.models import contract, masked
@@ -44,7 +45,7 @@ def built(family: str = "decoder", **options: Any) -> Any:
     return resolve(MODELS[family].target)("m", {**NANO, **options}, CORPUS, 0)
 
 
-def level(corpus: Corpus | None = None, **options: Any) -> Compression:
+def level(corpus: Corpus | None = CORPUS, **options: Any) -> Compression:
     return build(options, corpus)
 
 
@@ -52,38 +53,59 @@ def pruned(model: LanguageModel, **options: Any) -> Any:
     return level(**options).on_model(model, MODULE)
 
 
-def silenced(model: Any, share: float) -> Any:
-    """A copy in which the heads and neurons of the smallest weights are there, but add nothing."""
+def silenced(model: Any, share: float, by: str) -> Any:
+    """A copy in which the heads and neurons that matter least are there, but add nothing."""
     module = copy.deepcopy(model.module)
-    for block in module.blocks:
-        mlp, own = getattr(block, "mlp", block), block.attention
+    blocks = [(block.attention, getattr(block, "mlp", block)) for block in module.blocks]
+    seen = inputs_seen(model, module, [layer for own, mlp in blocks for layer in (own.output, mlp.down)])
+    for own, mlp in blocks:
         size = own.query.out_features // own.heads
-        groups = own.key.out_features // size
-        silence(groups, share, own.output, (own.query, own.key, own.value))
         gate = getattr(mlp, "gate", None)
-        silence(mlp.up.out_features, share, mlp.down, (mlp.up, mlp.up if gate is None else gate)[: 1 if gate is None else 2])
+        attention = own.key.out_features // size, own.output, (own.query, own.key, own.value)
+        neurons = mlp.up.out_features, mlp.down, (mlp.up,) if gate is None else (mlp.up, gate)
+        for count, out, into in (attention, neurons):
+            if by == "weights":
+                rank = sum(part.reshape(count, -1).square().sum(1) for part in (out.weight.T, *(layer.weight for layer in into)))
+            else:
+                rank = (out.weight.T * seen[out].norm(dim=0)[:, None]).reshape(count, -1).norm(dim=1)
+            silence(count, share, out, torch.as_tensor(rank))
     return module
 
 
-def silence(count: int, share: float, out: Any, into: tuple[Any, ...]) -> None:
+def inputs_seen(model: Any, module: Any, layers: list[Any]) -> dict[Any, Tensor]:
+    """What each of `layers` is multiplied with, [tokens, inputs], on the text that units are ranked on."""
+    ids = torch.from_numpy(calibration_ids(model, CORPUS, SAMPLES, TOKENS, 0))
+    seen: dict[Any, Tensor] = {}
+
+    def keep(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen[layer] = inputs[0].flatten(0, 1)
+
+    hooks = [layer.register_forward_pre_hook(keep) for layer in layers]
     with torch.no_grad():
-        columns = out.weight.T.reshape(count, -1)
-        squares = sum(part.reshape(count, -1).square().sum(1) for part in (columns, *(layer.weight for layer in into)))
-        for gone in torch.as_tensor(squares).argsort()[: round(share * count)].tolist():
-            wide = out.in_features // count
+        module(ids, torch.tensor([0]), *model.empty_state(len(ids)))
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+def silence(count: int, share: float, out: Any, rank: Tensor) -> None:
+    wide = out.in_features // count
+    with torch.no_grad():
+        for gone in rank.argsort()[: round(share * count)].tolist():
             out.weight[:, gone * wide : (gone + 1) * wide] = 0
 
 
+@pytest.mark.parametrize("by", RANKED_BY)
 @pytest.mark.parametrize("name", VARIANTS)
-def test_the_smaller_model_computes_as_without_the_smallest_units(name: str) -> None:
+def test_the_smaller_model_computes_as_without_what_matters_least(name: str, by: str) -> None:
     family, options = VARIANTS[name]
     model = built(family, **options)
     before = copy.deepcopy(model.module.state_dict())
-    smaller = pruned(model, heads=0.5, neurons=0.5)
+    smaller = pruned(model, heads=0.5, neurons=0.5, ranked_by=by)
     ids = contract.some_ids(model, 2, 9)
     with torch.no_grad():
         found = smaller.module(ids, torch.arange(9), *smaller.empty_state(2))[0]
-        expected = silenced(model, 0.5)(ids, torch.arange(9), *model.empty_state(2))[0]
+        expected = silenced(model, 0.5, by)(ids, torch.arange(9), *model.empty_state(2))[0]
         whole = model.module(ids, torch.arange(9), *model.empty_state(2))[0]
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     assert not torch.allclose(found, whole, atol=1e-3)
@@ -255,6 +277,7 @@ def test_a_state_that_is_not_of_keys_and_values_is_refused() -> None:
         ({"neurons": -0.1}, "neurons: found -0.1"),
         ({"neurons": "half"}, "neurons: found 'half'"),
         ({"heads": True}, "heads: found True"),
+        ({"heads": 0.5, "ranked_by": "luck"}, "ranked_by: found 'luck'; expected one of activations, weights"),
         ({"head": 0.5}, "head: found an unknown option"),
         ({"heads": 0.5, "fine_tune_steps": -1}, "fine_tune_steps: found -1"),
     ],
@@ -268,6 +291,32 @@ def test_impossible_options_are_refused(options: dict[str, Any], fault: str) -> 
 def test_shares_of_no_head_or_of_all_are_refused(share: float, gone: int) -> None:
     with pytest.raises(ConfigError, match=f"heads: found {share}, which is {gone} of the 4 units of a layer"):
         pruned(built(), heads=share)
+
+
+def test_units_are_ranked_on_a_text_or_by_their_weights() -> None:
+    model = built()
+    with pytest.raises(ConfigError, match="corpus: found none; expected text"):
+        level(None, heads=0.5).on_model(model, MODULE)
+    by_weights = level(None, heads=0.5, ranked_by="weights")
+    assert "seen" not in by_weights.lineage
+    assert by_weights.on_model(model, MODULE).facts.parameters == pruned(model, heads=0.5).facts.parameters
+    seen: Any = level(heads=0.5).lineage["seen"]
+    assert seen["corpus"]["digest"] == CORPUS.digest
+    other = corpora.split("other", CORPUS.text[100_000:])
+    digests = {level(text, heads=0.5).on_model(model, MODULE).facts.weights_digest for text in (CORPUS, other)}
+    assert len(digests) == 2
+
+
+def test_the_number_of_threads_does_not_matter_and_stays() -> None:
+    model = built()
+    before = torch.get_num_threads()
+    states = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        states.append(pruned(model, heads=0.5, neurons=0.5).module.state_dict())
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(before)
+    assert all(torch.equal(tensor, states[1][key]) for key, tensor in states[0].items())
 
 
 def test_the_level_claims_no_zeros() -> None:

@@ -35,7 +35,7 @@ def test_it_keeps_the_contract(kind: str, corpus: Corpus) -> None:
 @pytest.mark.parametrize("active", [1, 2, 5])
 def test_routing_equals_a_loop_over_tokens(active: int) -> None:
     shape = Shape(
-        vocab=7, layers=1, hidden=16, heads=2, kv_heads=2, mlp=24, activation="swiglu", norm="rms", positions="rotary",
+        vocab=7, layers=1, hidden=16, heads=2, kv_heads=2, head_size=8, mlp=24, activation="swiglu", norm="rms", positions="rotary",
         rotary_base=1e4, tied=False, bias=False, max_tokens=8,
     )  # fmt: skip
     torch.manual_seed(0)

@@ -28,18 +28,19 @@ LLAMA = {"activation": "swiglu", "norm": "rms", "positions": "rotary", "bias": F
 GPT2 = {"activation": "gelu", "norm": "layer", "positions": "learned", "bias": True, "rotary_base": 1e4, "tied": True}
 MODELS = {
     "GPT-2": Published(
-        shape={**GPT2, "layers": 12, "hidden": 768, "heads": 12, "kv_heads": 12, "mlp": 3072, "vocab": 50257, "max_tokens": 1024},
+        shape={**GPT2, "layers": 12, "hidden": 768, "heads": 12, "kv_heads": 12, "head_size": 64, "mlp": 3072, "vocab": 50257}
+        | {"max_tokens": 1024},
         parameters=124_439_808,
         source="Radford et al. 2019; https://huggingface.co/openai-community/gpt2",
     ),
     "Llama-2-7B": Published(
-        shape={**LLAMA, "layers": 32, "hidden": 4096, "heads": 32, "kv_heads": 32, "mlp": 11008, "vocab": 32000}
+        shape={**LLAMA, "layers": 32, "hidden": 4096, "heads": 32, "kv_heads": 32, "head_size": 128, "mlp": 11008, "vocab": 32000}
         | {"rotary_base": 1e4, "tied": False, "max_tokens": 4096},
         parameters=6_738_415_616,
         source="Touvron et al. 2023, arXiv:2307.09288; https://huggingface.co/meta-llama/Llama-2-7b-hf",
     ),
     "SmolLM2-135M": Published(
-        shape={**LLAMA, "layers": 30, "hidden": 576, "heads": 9, "kv_heads": 3, "mlp": 1536, "vocab": 49152}
+        shape={**LLAMA, "layers": 30, "hidden": 576, "heads": 9, "kv_heads": 3, "head_size": 64, "mlp": 1536, "vocab": 49152}
         | {"rotary_base": 1e5, "tied": True, "max_tokens": 8192},
         parameters=134_515_008,
         source="Ben Allal et al. 2025, arXiv:2502.02737; https://huggingface.co/HuggingFaceTB/SmolLM2-135M",

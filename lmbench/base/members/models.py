@@ -11,6 +11,7 @@ NOT_A_LLAMA = {"llama-cpp": "the export writes llama.cpp's dense Llama only; use
 
 HIDDEN_TOKENS = {"distil": "distillation teaches to predict the next token, and this model predicts hidden ones"}
 """What models with a masked objective refuse."""
+NO_UNITS = {"prune-structured": "it has no attention heads or MLPs to take out; use prune-layerwise or prune-2-4"}
 NO_LOOK_UP = "torch's ONNX exporter has no translation of the table look-up (searchsorted); use torch"
 OF_LINEAR_LAYERS = (
     "fp8-weight-only",
@@ -43,21 +44,21 @@ MEMBERS: Mapping[str, Entry] = {
         target="lmbench.models.feedforward:build",
         about="a window of embeddings through one tanh layer",
         needs=(TORCH, TOKENIZERS),
-        refuses=NOT_A_LLAMA,
+        refuses={**NOT_A_LLAMA, **NO_UNITS},
     ),
     "char-gru": Entry(
         options="lmbench.suite.options:RecurrentOptions",
         target="lmbench.models.recurrent:build_gru",
         about="GRU over characters",
         needs=(TORCH,),
-        refuses=NOT_A_LLAMA,
+        refuses={**NOT_A_LLAMA, **NO_UNITS},
     ),
     "lstm": Entry(
         options="lmbench.suite.options:RecurrentOptions",
         target="lmbench.models.recurrent:build_lstm",
         about="LSTM",
         needs=(TORCH, TOKENIZERS),
-        refuses=NOT_A_LLAMA,
+        refuses={**NOT_A_LLAMA, **NO_UNITS},
     ),
     "bilstm": Entry(
         options="lmbench.suite.options:RecurrentOptions",
@@ -65,7 +66,7 @@ MEMBERS: Mapping[str, Entry] = {
         about="bidirectional LSTM, every token predicted from all others",
         needs=(TORCH, TOKENIZERS),
         objective="masked",
-        refuses={**NOT_A_LLAMA, **HIDDEN_TOKENS},
+        refuses={**NOT_A_LLAMA, **HIDDEN_TOKENS, **NO_UNITS},
     ),
     "encoder": Entry(
         options="lmbench.suite.options:EncoderOptions",
@@ -86,14 +87,17 @@ MEMBERS: Mapping[str, Entry] = {
         target="lmbench.models.moe:build",
         about="Transformer decoder with a mixture of experts",
         needs=(TORCH, TOKENIZERS),
-        refuses=NOT_A_LLAMA,
+        refuses={**NOT_A_LLAMA, "prune-structured": "each of its layers has several MLPs; use prune-layerwise or prune-2-4"},
     ),
     "lsh-decoder": Entry(
         options="lmbench.suite.options:LshOptions",
         target="lmbench.models.lsh_decoder:build",
         about="decoder with attention by locality-sensitive hashing (Reformer)",
         needs=(TORCH, TOKENIZERS),
-        refuses=NOT_A_LLAMA,
+        refuses={
+            **NOT_A_LLAMA,
+            "prune-structured": "its attention hashes queries that are keys too; use prune-layerwise or prune-2-4",
+        },
     ),
     "adaptive": Entry(
         options="lmbench.suite.options:AdaptiveOptions",
