@@ -21,7 +21,7 @@ from lmbench.base.errors import SubjectError
 from lmbench.base.seams import Compression, Engine, FloatArray, IntArray, LanguageModel
 
 NAME = "litert"
-RECIPE = 1
+RECIPE = 2
 """Raise when the export changes, so that files of the old recipe are not found."""
 WEIGHTS = "tflite"
 FILE, FACTS = "model.tflite", "facts.json"
@@ -34,7 +34,8 @@ IN_MEMORY = ":memory"
 def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]) -> Artifact:
     """The .tflite file of `model` at this level, from the cache or built now.
 
-    Option: `lengths` (token counts). Facts: weight_bytes, zero_share (None where the level changed the file).
+    Option: `lengths` (token counts). Facts: weight_bytes, fixed_scales, zero_share (None where the level changed
+    the file).
     """
     built: list[str] = []
     lengths = read_lengths(NAME, options, model.facts)
@@ -44,7 +45,7 @@ def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]
         with quiet():
             changed = method.on_file(model, source, folder, WEIGHTS)
             share = zero_share(model.module) if changed == source else None
-            (folder / FACTS).write_text(json.dumps({"weight_bytes": _constant_bytes(changed), "zero_share": share}))
+            (folder / FACTS).write_text(json.dumps({**_file_facts(changed), "zero_share": share}))
         built.append("file")
 
     folder = made(WEIGHTS, model, _key(lengths) | {"level": dict(method.lineage)}, change)
@@ -63,25 +64,26 @@ def load(model: LanguageModel, method: Compression, options: Mapping[str, Any]) 
     lengths = read_lengths(NAME, options, model.facts)
     artifact = export(model, method, options)
     about = {"engine": NAME, "version": _version(), "threads": threads, **weight_facts(artifact)}
-    call = Compiled(artifact.path, threads, model.facts.name)
+    call = Compiled(artifact.path, threads, model.facts.name, shared=not artifact.facts["fixed_scales"])
     return FullPassEngine(facts=model.facts, lengths=lengths, call=call, description=about)
 
 
 class Compiled:
     """A file in LiteRT's runtime, as a `Call`.
 
-    XNNPACK lays the weights out anew for its kernels. By default it does so for each signature, which then hold several times
-    the weights; a weight cache lets them share what it has laid out.
+    XNNPACK lays the weights out anew for its kernels, for each signature. A weight cache lets them share that (`shared`), and
+    must not where activations have fixed scales: those are laid out with the weights and differ between signatures, but the
+    cache knows weights only, so that one signature would compute with the scales of another (seen in LiteRT 2.3).
     """
 
-    def __init__(self, path: Path, threads: int, name: str) -> None:
+    def __init__(self, path: Path, threads: int, name: str, *, shared: bool) -> None:
         from ai_edge_litert.compiled_model import CompiledModel
         from ai_edge_litert.cpu_options import CpuOptions
         from ai_edge_litert.options import Options
 
         self._name = name
         self._buffers: dict[str, tuple[dict[str, Any], Any, tuple[int, ...]]] = {}
-        cpu = CpuOptions(num_threads=threads, xnnpack_weight_cache_path=IN_MEMORY)
+        cpu = CpuOptions(num_threads=threads, xnnpack_weight_cache_path=IN_MEMORY if shared else "")
         try:
             with quiet():
                 self._model = CompiledModel.from_file(str(path), options=Options(cpu_options=cpu))
@@ -136,11 +138,16 @@ def _convert(model: LanguageModel, lengths: Sequence[int], path: Path) -> None:
             raise SubjectError(f"{text}\nUse another backend for this model") from error
 
 
-def _constant_bytes(path: Path) -> int:
-    """Bytes of everything constant in the file; scales of quantized weights lie elsewhere."""
+def _file_facts(path: Path) -> dict[str, object]:
+    """weight_bytes: everything constant in the file (scales of quantized weights lie elsewhere); fixed_scales: whether
+    activations are integers by scales in the file."""
     from ai_edge_litert.tools import flatbuffer_utils
 
-    return sum(len(part.data) for part in flatbuffer_utils.read_model(str(path)).buffers if part.data is not None)
+    file = flatbuffer_utils.read_model(str(path))
+    constants = {index: len(part.data) for index, part in enumerate(file.buffers) if part.data is not None}
+    tensors = [tensor for graph in file.subgraphs for tensor in graph.tensors if tensor.buffer not in constants]
+    fixed = any(tensor.type == flatbuffer_utils.TensorType.INT8 for tensor in tensors)
+    return {"weight_bytes": sum(constants.values()), "fixed_scales": fixed}
 
 
 def _key(lengths: Sequence[int]) -> dict[str, object]:
