@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from lmbench.base.entry import MODULE
-from lmbench.base.seams import Bound, Compression
+from lmbench.base.seams import Bound, Compression, LanguageModel
 from lmbench.compress import gguf_ways, torchao_ways
 from lmbench.compress.changed import by_module
 from lmbench.compress.level import FileChange, Level
@@ -26,8 +27,7 @@ def build_bf16(options: Mapping[str, Any], corpus: Corpus | None = None, seed: i
     only("bf16", options)
     lineage = {"method": "bf16", "weights": "bf16"}
     change = by_module(_to_bf16, lineage)
-    # OpenVINO computes in the level's precision whatever its file holds.
-    files: Mapping[str, FileChange] = {"gguf": gguf_ways.bf16, "openvino": lambda _model, path, _folder: path}
+    files: Mapping[str, FileChange] = {"gguf": gguf_ways.bf16, "openvino": _as_it_is}
     models = {MODULE: change, "aoti": change}
     return Level(name="bf16", lineage=lineage, bound=BF16, models=models, files=files, precision="bf16")
 
@@ -43,7 +43,7 @@ def build_fp16(options: Mapping[str, Any], corpus: Corpus | None = None, seed: i
     lineage = {"method": "fp16", "weights": "fp16", "kept": "what the module itself computes in fp32; onnx: the state, fp32"}
     change = by_module(_to_fp16, lineage)
     models = {MODULE: change, "aoti": change, "onnx": by_module(_fp16_inside, lineage)}
-    files = {"gguf": gguf_ways.f16}
+    files: Mapping[str, FileChange] = {"gguf": gguf_ways.f16, "openvino": _as_it_is}
     return Level(name="fp16", lineage=lineage, bound=FP16, models=models, files=files, precision="fp16")
 
 
@@ -70,6 +70,12 @@ def build_fp8_weight_only(options: Mapping[str, Any], corpus: Corpus | None = No
     }
     change = by_module(torchao_ways.float8_weights, lineage)
     return Level(name="fp8-weight-only", lineage=lineage, bound=FP8, models={MODULE: change})
+
+
+def _as_it_is(model: LanguageModel, path: Path, folder: Path) -> Path:
+    """OpenVINO computes in the level's precision whatever its file holds."""
+    del model, folder
+    return path
 
 
 def _to_bf16(module: Any) -> Any:

@@ -1,4 +1,4 @@
-"""8-bit integers throughout: weights quantized once, activations as they come; embeddings stay fp32."""
+"""8-bit integers throughout: weights quantized once, activations as they come."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ INT8 = Bound(kl_max=0.15, top1_min=0.80, perplexity_ratio_max=1.15)
 """About twice what SmolLM2-135M loses: KL 0.07, agreement 0.86, perplexity ratio 1.03 (torch); 0.03, 0.91, 1.05 (graph)."""
 LINEAGE = {
     "method": "int8-dynamic",
-    "weights": "int8, one scale per output channel (module: symmetric; onnx: uint8)",
-    "activations": "int8, quantized at run time (module: symmetric, one scale per token; onnx: uint8, one scale per tensor)",
-    "kept": "embedding; onnx: also layers with more inputs than outputs, and a head that shares the embedding's weight",
+    "weights": "int8, symmetric, one scale per output channel (onnx: uint8)",
+    "activations": "int8, quantized at run time, one scale per token (onnx: uint8, one per tensor; openvino: one per 32 inputs)",
+    "embedding": "fp32 (openvino, tflite: int8 with the rest)",
+    "kept": "onnx: fp32 where inputs outnumber outputs, and a head that shares the embedding's weight",
     "tied_head": "module: untied, an int8 copy beside the embedding",
     "products": "int8",
 }

@@ -43,7 +43,9 @@ def build(options: Mapping[str, Any], corpus: Corpus | None = None, seed: int = 
         "weights": "int8, one scale per output channel (onnx: uint8)",
         "activations": "int8, one scale per tensor, fixed by calibration (onnx: uint8)",
         "calibration": {"method": method, **calibrated_on(corpus, samples=samples, tokens=tokens, seed=seed)},
-        "kept": "embedding; onnx: also layers with more inputs than outputs, and products of activations",
+        "embedding": "fp32 (openvino, tflite: int8)",
+        "kept": "onnx, tflite: products of activations, fp32; onnx: fp32 where inputs outnumber outputs, tflite: activations "
+        "as they come there",
         "products": "int8",
     }
 

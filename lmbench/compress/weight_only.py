@@ -47,7 +47,8 @@ def build_int8(options: Mapping[str, Any], corpus: Corpus | None = None, seed: i
     lineage = {
         "method": "int8-weight-only",
         "weights": f"int8, symmetric, one scale per output (onnx: for each {onnx_ways.INT8_BLOCK} inputs of it)",
-        "kept": "activations and embedding fp32; a head that shares the embedding's weight gets its own",
+        "activations": "fp32 (gguf: int8 as they come, within products)",
+        "embedding": "fp32, and a head that shares it gets its own (openvino, tflite, gguf: int8 with the rest)",
     }
     models = {form: by_module(way, lineage) for form, way in INT8_MODULES.items()}
     return Level(name="int8-weight-only", lineage=lineage, bound=INT8, models=models, files=INT8_FILES)
@@ -63,9 +64,13 @@ def build_int4(options: Mapping[str, Any], corpus: Corpus | None = None, seed: i
         raise ConfigError([problem("int4-weight-only", "group_size", repr(group_size), expected)])
     lineage = {
         "method": "int4-weight-only",
-        "weights": "int4, asymmetric, a scale and a zero for each group of inputs of an output",
+        "weights": "int4, a scale and a zero for each group of inputs of an output (executorch, tflite, gguf: a scale alone)",
         "group_size": group_size,
-        "kept": "activations and embedding (module: bf16, also layers whose inputs are no multiple of the group; onnx: fp32)",
+        "activations": "module: bf16; onnx, openvino: fp32; executorch, tflite, gguf: int8 as they come",
+        "embedding": "module: bf16; onnx, executorch: fp32; openvino: int8, the head too; tflite: int4; gguf: 6 or 8 bits if it "
+        "is the head",
+        "kept": "module: layers whose inputs are no multiple of the group, bf16; executorch: the same, fp32; openvino: the same, "
+        "int8; tflite: int8 where inputs outnumber outputs",
     }
     models = {form: by_module(partial(way, group_size=group_size), lineage) for form, way in INT4_MODULES.items()}
     files = {form: partial(way, group_size=group_size) for form, way in INT4_FILES.items()}

@@ -27,7 +27,7 @@ MEMBERS: Mapping[str, Entry] = {
         about="weights in float16, arithmetic too where the engine has it",
         needs=(TORCH,),
         takes=("module",),
-        ways=(MODULE, "aoti", "onnx", "gguf"),
+        ways=(MODULE, "aoti", "onnx", "openvino", "gguf"),
     ),
     "bf16-autocast": Entry(
         options="lmbench.suite.engine_options:NoOptions",
