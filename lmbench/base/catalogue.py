@@ -143,5 +143,7 @@ METRICS: Mapping[str, MetricSpec] = {
     # resources
     "cpu_utilization": _info("1", "CPU time of the process tree over wall time and available CPUs"),
     "energy_j": MetricSpec(unit="J", better=LOWER, kind="info", about="energy of package and devices while measuring"),
-    "energy_per_token_j": MetricSpec(unit="J/token", better=LOWER, kind="info", about="energy_j per processed token"),
+    "energy_per_token_j": MetricSpec(
+        unit="J/token", better=LOWER, kind="info", about="energy of the timed rounds per token, prompts included"
+    ),
 }

@@ -35,6 +35,15 @@ def metric(name: str, value: float | None, *, n: int | None = None, reason: str 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Tokens that were processed, prompts included, between two moments of the clock: what energy is told per token of."""
+
+    tokens: int
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """The result of a workload. Series are raw and in the order they were taken, in seconds.
 
@@ -48,6 +57,8 @@ class Measurement:
     """Plain JSON: phases, the ramp's steps, the batch sweep, the memory terms ..."""
     notes: tuple[str, ...] = ()
     """Sentences a reader must see beside the numbers."""
+    work: Work | None = None
+    """Of the timed rounds, where all of them do the same."""
 
 
 def as_mapping(metrics: Sequence[Metric]) -> dict[str, Metric]:

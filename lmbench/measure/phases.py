@@ -6,10 +6,11 @@ import gc
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from lmbench.measure.clock import Clock, process_cpu_s, thread_cpu_s
+from lmbench.measure.measurement import Work
 from lmbench.measure.steady import SteadyState, Trend, steady, trend
 from lmbench.suite.params import Budget
 
@@ -37,14 +38,22 @@ class Rounds:
     """How warm-up ended."""
     trend: Trend
     """Whether the measured rounds still drift."""
+    span_s: tuple[float, float]
+    """When the first measured round began and the last one ended, on the clock they were timed with."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON for a measurement's details; the samples themselves travel as a series."""
+        """Plain JSON for a measurement's details; the samples themselves travel as a series, and a clock's moments mean nothing
+        elsewhere.
+        """
         data = asdict(self)
-        del data["samples_s"]
+        del data["samples_s"], data["span_s"]
         return {**data, "warmup_s": list(self.warmup_s), "rounds": len(self.samples_s)} | {
             name: list(data[name]) for name in ("cpu_s", "thread_cpu_s", "involuntary_switches")
         }
+
+    def work(self, tokens: int) -> Work:
+        """The measured rounds, each of `tokens` tokens."""
+        return Work(tokens=tokens * len(self.samples_s), start_s=self.span_s[0], end_s=self.span_s[1])
 
     def notes(self) -> tuple[str, ...]:
         """Sentences a reader must see beside the numbers; empty when all is well."""
@@ -60,6 +69,7 @@ class Rounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Round(Generic[T]):
+    begun_s: float
     wall_s: float
     cpu_s: float
     thread_cpu_s: float
@@ -147,12 +157,12 @@ def _timed(call: Callable[[], T], clock: Clock) -> _Round[T]:
     result = call()
     ended = clock.now()
     thread, cpu, switches = thread_cpu_s() - thread, process_cpu_s() - cpu, involuntary_switches() - switches
-    return _Round(wall_s=ended - begun, cpu_s=cpu, thread_cpu_s=thread, switches=switches, result=result)
+    return _Round(begun_s=begun, wall_s=ended - begun, cpu_s=cpu, thread_cpu_s=thread, switches=switches, result=result)
 
 
 def _without_result(entry: _Round[Any]) -> _Round[None]:
     """Results may be large: they are observed and let go."""
-    return _Round(wall_s=entry.wall_s, cpu_s=entry.cpu_s, thread_cpu_s=entry.thread_cpu_s, switches=entry.switches, result=None)
+    return replace(entry, result=None)
 
 
 def _rounds(first_s: float, warmup: list[float], measured: list[_Round[Any]], outcome: SteadyState) -> Rounds:
@@ -166,6 +176,7 @@ def _rounds(first_s: float, warmup: list[float], measured: list[_Round[Any]], ou
         involuntary_switches=tuple(entry.switches for entry in measured),
         steady=outcome,
         trend=trend(samples),
+        span_s=(measured[0].begun_s, measured[-1].begun_s + measured[-1].wall_s),
     )
 
 

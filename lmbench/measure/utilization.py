@@ -36,12 +36,15 @@ def mbu(bytes_moved: float | None, seconds: float, ceilings: Ceilings | None) ->
     return _ratio("mbu", bytes_moved, seconds, ceilings.memory_bytes_per_s, "the bytes a step must read are not known")
 
 
-def resource_metrics(summary: Mapping[str, Any], *, cpus: float, tokens: int | None = None) -> list[Metric]:
+def resource_metrics(
+    summary: Mapping[str, Any], *, cpus: float, work: Mapping[str, Any] | None = None, tokens: int = 0
+) -> list[Metric]:
     """cpu_utilization, energy_j and energy_per_token_j from a sampler's summary.
 
-    `cpus` are those available (see machine.usable_cpus), `tokens` those processed in the summary's window.
+    `cpus` are those available (see machine.usable_cpus). `work` is the energy account (see energy) of the rounds in which
+    `tokens` were processed; None where nothing counted them.
     """
-    return [_cpu_utilization(summary, cpus), *_energy(summary, tokens)]
+    return [_cpu_utilization(summary, cpus), _energy(summary), _per_token(work, tokens)]
 
 
 def _ratio(name: str, amount: float | None, seconds: float, peak: float, unknown: str) -> Metric:
@@ -62,18 +65,20 @@ def _cpu_utilization(summary: Mapping[str, Any], cpus: float) -> Metric:
     return metric("cpu_utilization", used / window["wall_s"] / cpus, n=window["samples"])
 
 
-def _energy(summary: Mapping[str, Any], tokens: int | None) -> list[Metric]:
+def _energy(summary: Mapping[str, Any]) -> Metric:
     account = summary.get("energy", {"total_j": None, "reason": summary.get("problem") or "no samples"})
-    total, reason = account["total_j"], account["reason"] or "no energy counter"
-    if total is None:
-        return [metric("energy_j", None, reason=reason), metric("energy_per_token_j", None, reason=reason)]
-    per_token = total / tokens if tokens else None
-    covers = f"covers {', '.join(account['covers'])}"
-    return [
-        metric("energy_j", total, reason=covers),
-        metric("energy_per_token_j", per_token, reason=covers if tokens else _uncounted(tokens)),
-    ]
+    return metric("energy_j", account["total_j"], reason=_covers(account))
 
 
-def _uncounted(tokens: int | None) -> str:
-    return "the window's tokens were not counted" if tokens is None else "no tokens were processed in the window"
+def _per_token(account: Mapping[str, Any] | None, tokens: int) -> Metric:
+    if account is None or not tokens:
+        return metric("energy_per_token_j", None, reason="this workload has no timed rounds whose tokens were counted")
+    total = account["total_j"]
+    return metric("energy_per_token_j", None if total is None else total / tokens, reason=_covers(account))
+
+
+def _covers(account: Mapping[str, Any]) -> str:
+    """What the joules are of; of unknown ones, why."""
+    if account["total_j"] is None:
+        return str(account["reason"] or "no energy counter")
+    return f"covers {', '.join(account['covers'])}"

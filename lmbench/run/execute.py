@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from lmbench.base.errors import LmbenchError, Unavailable
 from lmbench.base.registry import WORKLOADS, resolve
 from lmbench.measure.ceilings import Ceilings, ceilings
 from lmbench.measure.clock import CLOCK, utc_now
+from lmbench.measure.energy import energy
 from lmbench.measure.machine import usable_cpus
-from lmbench.measure.measurement import Measurement, Metric, metric
+from lmbench.measure.measurement import Measurement, Metric, Work, metric
 from lmbench.measure.sampler import Sampler
-from lmbench.measure.samples import summary
+from lmbench.measure.samples import Samples, summary
 from lmbench.measure.utilization import resource_metrics
 from lmbench.plan.case import Case
 from lmbench.record.record import ERROR, FULL, OK, ONCE, Failure, Record
@@ -75,31 +76,36 @@ def execute(case: Case, setting: Setting, progress: Callable[[str], None]) -> Re
 
 
 def _measure(case: Case, setting: Setting, builder: CaseBuilder, progress: Callable[[str], None]) -> dict[str, Any]:
+    asked: list[Ceilings] = []
     context = Context(
         case=case,
         text=lambda: builder.text,
         build=builder,
         clock=CLOCK,
         progress=progress,
-        ceilings=lambda: _ceilings(setting, progress),
+        ceilings=lambda: _ceilings(setting, progress, asked),
         once=setting.once,
         artifacts=None if setting.artifacts is None or setting.once else Path(setting.artifacts),
         partial=setting.partial,
     )
     run = resolve(WORKLOADS[case.workload].target)
     if setting.once:
-        return _fields(run(context), builder, {})
+        return _fields(run(context), builder, [], {})
     with Sampler(os.getpid(), hz=setting.hz) as sampler:
         measurement = run(context)
         start, end = builder.window_s
         end = CLOCK.now() if end is None else end
         samples = sampler.stop()
-    return _fields(measurement, builder, summary(samples, start=start, end=end))
+    measurement = replace(measurement, details={**measurement.details, **_roofs(asked)})
+    resources = summary(samples, start=start, end=end)
+    return _fields(measurement, builder, _resources(resources, measurement.work, samples), resources)
 
 
-def _fields(measurement: Measurement, builder: CaseBuilder, resources: Mapping[str, Any]) -> dict[str, Any]:
+def _fields(
+    measurement: Measurement, builder: CaseBuilder, extras: Sequence[Metric], resources: Mapping[str, Any]
+) -> dict[str, Any]:
     metrics = dict(measurement.metrics)
-    for extra in (*_fidelity(builder), *_loading(builder), *_sizes(builder), *_resources(resources)):
+    for extra in (*_fidelity(builder), *_loading(builder), *_sizes(builder), *extras):
         metrics.setdefault(extra.name, extra)
     return {
         "metrics": metrics,
@@ -148,17 +154,35 @@ def _sizes(builder: CaseBuilder) -> list[Metric]:
     return [described("weights_bytes", engine, "weight_bytes"), described("disk_bytes", engine)]
 
 
-def _resources(resources: Mapping[str, Any]) -> list[Metric]:
-    return resource_metrics(resources, cpus=usable_cpus()) if resources else []
+def _resources(resources: Mapping[str, Any], work: Work | None, samples: Samples) -> list[Metric]:
+    if work is None:
+        return resource_metrics(resources, cpus=usable_cpus())
+    spent = energy(samples.header, samples.rows, work.start_s, work.end_s)
+    return resource_metrics(resources, cpus=usable_cpus(), work=spent, tokens=work.tokens)
 
 
-def _ceilings(setting: Setting, progress: Callable[[str], None]) -> Ceilings | None:
+def _ceilings(setting: Setting, progress: Callable[[str], None], asked: list[Ceilings]) -> Ceilings | None:
+    """This machine's ceilings, which are kept in `asked`; None where they cannot be measured."""
     if setting.once:
         return None
     try:
-        return ceilings(progress)
+        asked.append(ceilings(progress))
     except Unavailable:
         return None
+    return asked[-1]
+
+
+def _roofs(asked: Sequence[Ceilings]) -> dict[str, Any]:
+    """What MFU and MBU were computed against, for the record's details; nothing where the workload did not ask."""
+    return {
+        "ceilings": {
+            "matmul_flops": dict(one.matmul_flops),
+            "memory_bytes_per_s": one.memory_bytes_per_s,
+            "measured_at": one.measured_at,
+            "threads": one.details.get("threads"),
+        }
+        for one in asked[-1:]
+    }
 
 
 def _failure(error: Exception) -> Failure:

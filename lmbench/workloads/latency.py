@@ -93,6 +93,7 @@ def _measure(context: Context, params: LatencyParams, subject: Subject) -> Measu
             "utilization": "mfu of the prefill, mbu of the median decode step",
         },
         notes=notes,
+        work=rounds.work(params.batch * (params.prompt_tokens + params.output_tokens)),
     )
 
 

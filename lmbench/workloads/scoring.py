@@ -67,6 +67,7 @@ def _measure(context: Context, params: ScoringParams, subject: Subject) -> Measu
         primary="latency",
         details={"phases": rounds.to_json(), "sequences": len(pool), "tokens_per_pass": params.batch * params.tokens},
         notes=rounds.notes() + _passes(subject),
+        work=rounds.work(params.batch * params.tokens),
     )
 
 

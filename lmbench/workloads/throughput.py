@@ -102,6 +102,7 @@ def _measure(context: Context, params: ThroughputParams, subject: Subject) -> Me
         primary="round",
         details={"sweep": [_row(point) for point in points], "stopped": stopped, "best_batch": best.batch},
         notes=notes,
+        work=best.rounds.work(best.batch * (params.prompt_tokens + params.output_tokens)),
     )
 
 

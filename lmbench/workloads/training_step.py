@@ -100,6 +100,7 @@ def _measure(context: Context, params: TrainingStepParams, subject: TrainingSubj
             "trainer": dict(subject.trainer.describe()),
         },
         notes=notes,
+        work=rounds.work(sequences * params.tokens),
     )
 
 

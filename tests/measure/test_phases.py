@@ -60,6 +60,10 @@ def test_a_steady_call_warms_up_in_six_rounds_and_is_measured_raw_and_in_order()
     assert len(rounds.cpu_s) == len(rounds.thread_cpu_s) == len(rounds.involuntary_switches) == 12
     assert rounds.trend.found is False
     assert rounds.notes() == ()
+    work = rounds.work(40)
+    assert work.tokens == 12 * 40
+    assert work.end_s - work.start_s == pytest.approx(sum(rounds.samples_s))
+    assert work.start_s == pytest.approx(rounds.first_call_s + sum(rounds.warmup_s))
 
 
 def test_a_steady_state_that_is_not_reached_is_said_and_nothing_is_dropped() -> None:

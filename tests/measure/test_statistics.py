@@ -102,16 +102,19 @@ def test_resource_metrics_come_from_a_summary() -> None:
         "totals": {"cpu_s": 3.0},
         "energy": {"total_j": 10.0, "covers": ["package"], "reason": ""},
     }
-    found = {entry.name: entry for entry in resource_metrics(summary, cpus=2.0, tokens=5)}
+    rounds = {"total_j": 8.0, "covers": ["gpu0"], "reason": "package: no counter"}
+    found = {entry.name: entry for entry in resource_metrics(summary, cpus=2.0, work=rounds, tokens=5)}
     assert found["cpu_utilization"].value == pytest.approx(0.75)
     assert found["energy_j"].value == 10.0
-    assert found["energy_per_token_j"].value == 2.0
-    assert found["energy_j"].reason == "covers package"
+    assert found["energy_per_token_j"].value == pytest.approx(1.6)
+    assert (found["energy_j"].reason, found["energy_per_token_j"].reason) == ("covers package", "covers gpu0")
     uncounted = {entry.name: entry for entry in resource_metrics(summary, cpus=2.0)}["energy_per_token_j"]
-    assert (uncounted.value, uncounted.reason) == (None, "the window's tokens were not counted")
+    assert (uncounted.value, uncounted.reason) == (None, "this workload has no timed rounds whose tokens were counted")
+    unknown = resource_metrics(summary, cpus=2.0, work={"total_j": None, "covers": [], "reason": "no counter"}, tokens=5)[-1]
+    assert (unknown.value, unknown.reason) == (None, "no counter")
 
 
 def test_resource_metrics_without_samples_are_reasons() -> None:
     found = resource_metrics({"window": None, "problem": "the sampler was never started"}, cpus=2.0)
     assert [entry.value for entry in found] == [None, None, None]
-    assert {entry.reason for entry in found} == {"the sampler was never started"}
+    assert [entry.reason for entry in found[:2]] == ["the sampler was never started"] * 2
