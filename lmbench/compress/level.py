@@ -26,11 +26,19 @@ class Level:
     files: Mapping[str, FileChange] = field(default_factory=dict)
     precision: str = "fp32"
     sparse: bool = False
+    made: dict[ModelChange, tuple[LanguageModel, LanguageModel]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
+    """The last model of each change, and what it became: an engine is loaded with it and then compared with it."""
 
     def on_model(self, model: LanguageModel, weights: str) -> LanguageModel:
         """As `Compression.on_model`: left alone where this level changes the file."""
         change = None if weights in self.files else self.models.get(weights) or self.models.get(PORTABLE)
-        return model if change is None else change(model)
+        if change is None:
+            return model
+        if change not in self.made or self.made[change][0] is not model:
+            self.made[change] = (model, change(model))
+        return self.made[change][1]
 
     def on_file(self, model: LanguageModel, path: Path, folder: Path, weights: str) -> Path:
         """As `Compression.on_file`."""

@@ -117,6 +117,15 @@ def test_int8_leaves_modules_alone_for_engines_that_take_graphs() -> None:
     assert changed_by(level("prune-magnitude"), module, "onnx") is not module
 
 
+def test_a_model_is_changed_once_for_the_engine_and_for_what_it_is_compared_with() -> None:
+    method = level("prune-magnitude")
+    first: Any = Around(Tied().eval())
+    other: Any = Around(Tied().eval())
+    changed = method.on_model(first, MODULE)
+    assert method.on_model(first, PORTABLE) is changed
+    assert method.on_model(other, MODULE) is not changed
+
+
 @pytest.mark.parametrize("name", ["none", "prune-magnitude"])
 def test_levels_without_a_way_with_graphs_return_the_file(name: str, tmp_path: Path) -> None:
     assert level(name).on_file(PARENT, tmp_path / "model.onnx", tmp_path, "onnx") == tmp_path / "model.onnx"
