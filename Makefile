@@ -6,8 +6,10 @@ STAMP  := $(VENV)/.installed
 
 MINUTES ?= 60
 LOAD ?= busy
+AXE := node_modules/axe-core/axe.min.js
+AXE_VERSION := 4.14.1
 
-.PHONY: help bench test check perf gate-experiment clean
+.PHONY: help bench test check browser perf gate-experiment clean
 help:            ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -30,6 +32,15 @@ check: $(STAMP)  ## lint, types, architecture, suites
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/lmbench suites validate suites
+
+browser: $(STAMP)  ## what the tests of the report site look at it with; what cannot be had here is told, and they skip
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[site-tests]' \
+	  || echo 'browser: no playwright, tests in a browser are skipped'
+	@command -v chromium || command -v chromium-browser || command -v google-chrome \
+	  || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium; } \
+	  || echo 'browser: no Chromium (apt-get install chromium, as root), tests in a browser are skipped'
+	@test -f $(AXE) || npm install --prefix . --no-save --no-audit --no-fund --ignore-scripts axe-core@$(AXE_VERSION) \
+	  || echo 'browser: no axe-core (npm is needed), tests of accessibility are skipped'
 
 perf: $(STAMP)   ## lmbench against bare loops, alternated, and a doubled model against stored runs; prints ratios
 	$(BIN)/python -m tests.perf.agreement

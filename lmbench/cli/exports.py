@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from lmbench.base.errors import StoreError
 from lmbench.base.files import write_atomically
+from lmbench.cli.stored import read_runs
 from lmbench.report import exports
 from lmbench.store.imports import run_files
 from lmbench.store.rows import COLUMNS, rows
@@ -28,28 +28,22 @@ root_option = click.option(
 )
 
 
-def stored(runs: Sequence[Path], root: Path) -> list[StoredRun]:
-    """The named runs, or every one stored below `root`; a file that cannot be read is told and left out."""
-    found = []
-    for path in runs or run_files(root):
-        try:
-            found.append(read_run(path))
-        except StoreError as error:
-            if runs:
-                raise
-            click.echo(f"left out: {error}", err=True)
-    if not found:
+def stored(runs: Sequence[Path], root: Path) -> Iterator[StoredRun]:
+    """The named runs, or every one stored below `root`, of which a file that cannot be read is told and left out."""
+    run = None
+    for run in map(read_run, runs) if runs else read_runs(run_files(root), _left_out):
+        yield run
+    if run is None:
         raise click.UsageError(f"no stored run under {root}; name one, or run pytest with --benchmark-autosave")
-    return found
 
 
 @click.command()
 @click.argument("form", metavar="FORMAT", type=click.Choice(FORMATS))
 @runs_argument
 @click.option("--out", type=click.Path(path_type=Path), help="file to write; default: standard output (not for parquet)")
-@click.option("--tracking-uri", default="file:./mlruns", show_default=True, help="where MLflow keeps its runs")
+@click.option("--tracking-uri", help="where MLflow keeps its runs: a server or a database; default: where MLflow does")
 @root_option
-def export(form: str, runs: tuple[Path, ...], out: Path | None, tracking_uri: str, root: Path) -> None:
+def export(form: str, runs: tuple[Path, ...], out: Path | None, tracking_uri: str | None, root: Path) -> None:
     """Write stored RUNS (default: all) as FORMAT: csv, jsonl, parquet, openmetrics or mlflow.
 
     One row per case and metric; `lmbench query` without SQL lists the columns. openmetrics holds the newest value of each
@@ -57,7 +51,8 @@ def export(form: str, runs: tuple[Path, ...], out: Path | None, tracking_uri: st
     """
     table = rows(stored(runs, root))
     if form == "mlflow":
-        click.echo(f"{exports.to_mlflow(table, tracking_uri)} records logged to {tracking_uri}")
+        logged, place = exports.to_mlflow(table, tracking_uri)
+        click.echo(f"{logged} records logged to {place}")
         return
     if form == "parquet":
         if out is None:
@@ -92,6 +87,10 @@ def query(sql: str | None, runs: tuple[Path, ...], root: Path, *, as_json: bool)
         click.echo(json.dumps(exports.printable(names, found), indent=1))
     else:
         _print(names, found)
+
+
+def _left_out(problem: str) -> None:
+    click.echo(f"left out: {problem}", err=True)
 
 
 def _print(names: Sequence[str], found: Sequence[tuple[Any, ...]]) -> None:

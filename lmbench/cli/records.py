@@ -9,11 +9,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from lmbench.base.errors import StoreError
 from lmbench.cli.results import STORAGE
+from lmbench.cli.stored import read_runs
 from lmbench.record.record import OK
 from lmbench.store.imports import import_runs, run_files
-from lmbench.store.runs import StoredRun, read_run
+from lmbench.store.runs import StoredRun
 
 LOG_WIDTH = 1000
 """Of the table in a log, where a line that is too long does less harm than a path that is cut."""
@@ -63,13 +63,8 @@ def list_records(storage: Path) -> None:
     Exit status: 0 when all could be read, 2 when one is damaged.
     """
     table = Table("machine class", "run", "suite", "cases", "failed", "newest", box=None, pad_edge=False)
-    problems = []
-    for path in run_files(storage):
-        try:
-            run = read_run(path)
-        except StoreError as error:
-            problems.append(str(error))
-            continue
+    problems: list[str] = []
+    for run in read_runs(run_files(storage), problems.append):
         table.add_row(*_row(run, storage))
     if table.row_count:
         Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False).print(table, markup=False)

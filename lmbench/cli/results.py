@@ -22,7 +22,7 @@ from lmbench.report.matrix_terminal import render_matrix
 from lmbench.report.matrix_words import nothing
 from lmbench.report.matrix_write import write_matrix
 from lmbench.report.write import rebuild
-from lmbench.store.files import REJECTED, StoredFile, accept, list_all, rejected_run
+from lmbench.store.files import BASELINE, REJECTED, StoredFile, accept, list_all, rejected_run
 from lmbench.store.ledger import LEDGER, Change, append_change
 from lmbench.store.runs import read_run
 
@@ -84,7 +84,7 @@ def baseline() -> None:
 @click.option("--all", "every", is_flag=True, help="show every stored run")
 @_storage_option
 def list_baselines(newest: int, storage: Path | None, *, every: bool) -> None:
-    """Show stored runs, newest first: the next --benchmark-compare uses the newest five that are not rejected."""
+    """Show stored runs, newest first: the next --benchmark-compare uses the newest five whose state is baseline."""
     folder = _storage(storage)
     files = list_all(folder)
     if not files:
@@ -166,10 +166,10 @@ def _change(verdict: Verdict, reason: str, commit: str) -> Change | None:
 @click.option("--dry-run", is_flag=True, help="say what would be deleted, and delete nothing")
 @_storage_option
 def prune(keep: int, storage: Path | None, *, rejected: bool, dry_run: bool) -> None:
-    """Delete all but the newest runs. Every deleted file is named."""
+    """Delete all but the newest runs. Every deleted file is named; imported runs are left alone."""
     groups: dict[str, list[StoredFile]] = {}
     for file in list_all(_storage(storage)):
-        if file.rejected == rejected:
+        if file.state == (REJECTED if rejected else BASELINE):
             groups.setdefault(file.machine_id, []).append(file)
     doomed = [file for files in groups.values() for file in files[keep:]]
     for file in doomed:
@@ -194,6 +194,5 @@ def _one(folder: Path, which: str) -> Path:
 def _row(file: StoredFile) -> tuple[str, ...]:
     run = read_run(file.path)
     failed = sum(record.failure is not None for record in run.records)
-    state = "rejected" if file.rejected else "baseline"
     commit = str((run.environment.get("git") or {}).get("commit") or "-")[:10]
-    return file.path.name, state, str(run.info.get("started_at", "-")), commit, str(len(run.records) - failed), str(failed)
+    return file.path.name, file.state, str(run.info.get("started_at", "-")), commit, str(len(run.records) - failed), str(failed)

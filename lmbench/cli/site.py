@@ -8,14 +8,15 @@ from pathlib import Path
 
 import click
 
-from lmbench.base.errors import StoreError
 from lmbench.capacity.plan_file import load
-from lmbench.cli.capacity import planned
+from lmbench.capacity.training_file import load_training
+from lmbench.cli.capacity import planned, trained
 from lmbench.cli.results import STORAGE
+from lmbench.cli.stored import read_parts
 from lmbench.compare.history import findings, series_of
 from lmbench.measure.clock import utc_now
 from lmbench.site.build import build_site
-from lmbench.site.gather import gather
+from lmbench.site.gather import Part, gather, read_part
 from lmbench.site.nouns import Nightly
 from lmbench.store.history import read_history
 from lmbench.store.imports import run_files
@@ -28,18 +29,19 @@ _existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.command()
 @click.argument("runs", nargs=-1, type=_existing)
 @click.option("--plan", "plans", multiple=True, type=_existing, help="a capacity plan to show, with a calculator; repeatable")
+@click.option("--training", "trainings", multiple=True, type=_existing, help="a training plan to show; repeatable")
 @click.option(
     "--root", type=click.Path(file_okay=False, path_type=Path), default=Path(STORAGE), show_default=True, help="storage"
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("reports/site"), show_default=True, help="folder to write to"
 )
-def site(runs: tuple[Path, ...], plans: tuple[Path, ...], root: Path, out: Path) -> None:
+def site(runs: tuple[Path, ...], plans: tuple[Path, ...], trainings: tuple[Path, ...], root: Path, out: Path) -> None:
     """Write all stored RUNS (default: everything below --root) as a static site, to be opened as a file or served.
 
     What regressed, what cannot be told, what changed on purpose; the trend of every metric of every case with its changes of
-    level; the compression matrix, load runs, training, capacity plans with a calculator, environments and skipped cases. It
-    needs no network and no server; files that an earlier build left in the folder are deleted, others are left alone.
+    level; the compression matrix, load runs, training, rooflines, capacity plans with a calculator, environments and skipped
+    cases. It needs no network and no server; files that an earlier build left in the folder are deleted, others are left alone.
 
     Exit status: 0 when written, 2 for a usage error, a damaged plan, ledger or history, or a named run that cannot be read.
     """
@@ -47,24 +49,23 @@ def site(runs: tuple[Path, ...], plans: tuple[Path, ...], root: Path, out: Path)
     stored = gather(
         _read(runs, root, problems), changes=read_ledger(root / LEDGER.name), nightly=_nightly(root), problems=problems
     )
-    sized = [replace(planned(load(path), path, stored.declared_runs, problems), runs=len(stored.runs)) for path in plans]
-    build_site(stored, sized, out, made_at=utc_now())
+    found = (planned(load(path), path, stored.declared_runs, problems) for path in plans)
+    sized = [replace(report, runs=len(stored.runs)) for reports in found for report in reports]
+    courses = [trained(load_training(path), path, stored.declared_runs, problems) for path in trainings]
+    courses = [replace(one, runs=len(stored.runs)) for one in courses]
+    build_site(stored, sized, out, made_at=utc_now(), trainings=courses)
     first = out / "index.html"
     click.echo(f"{first}: {len(stored.runs)} runs, {len(stored.trails)} cases")
     for problem in problems:
         click.echo(f"left out: {problem}", err=True)
 
 
-def _read(runs: Sequence[Path], root: Path, problems: list[str]) -> Iterator[StoredRun]:
+def _read(runs: Sequence[Path], root: Path, problems: list[str]) -> Iterator[StoredRun | Part]:
     """The named runs, or every one below `root`; of the latter, what cannot be read is told and left out."""
     yield from map(read_run, runs)
-    for path in () if runs else run_files(root):
-        try:
-            run = read_run(path)
-        except StoreError as error:
-            problems.append(str(error))
-            continue
-        yield run
+    for part in () if runs else read_parts(run_files(root), read_part):
+        problems.extend(part.problems)
+        yield part
 
 
 def _nightly(root: Path) -> list[Nightly]:

@@ -7,16 +7,20 @@ import io
 import json
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from lmbench.base.catalogue import METRICS
+from lmbench.base.digest import digest
 from lmbench.base.errors import LmbenchError, Unavailable
 from lmbench.base.files import write_atomically
 from lmbench.store.rows import COLUMNS, newest
 
 LABELS = ("machine_class", "suite", "case_name", "workload", "model", "backend", "compression")
+PARAMETERS = ("machine_class", "workload", "model", "backend", "compression", "case_digest", "started_at", "status")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet would run a cell that starts like this: it gets an apostrophe."""
 
@@ -85,41 +89,53 @@ def as_open_metrics(table: Table) -> str:
     return found.decode()
 
 
-def to_mlflow(table: Table, tracking_uri: str) -> int:
-    """Log each record as an MLflow run (experiment: its suite; parameters: its axes); returns how many.
+def to_mlflow(table: Table, tracking_uri: str | None = None) -> tuple[int, str]:
+    """Log each record as an MLflow run (experiment: its suite; parameters: its axes); how many, and where to.
 
-    Records already there, by run, case and start, are left alone.
+    Without `tracking_uri` MLflow decides where. Records already there, by run, case and start, are left alone.
+    Raises Unavailable without MLflow, and for a place it cannot keep runs in.
     """
     if find_spec("mlflow") is None:
         raise Unavailable("MLflow is not installed", "run: pip install 'pytest-lmbench[mlflow]'")
     import mlflow
+    from mlflow.exceptions import MlflowException
 
-    client = mlflow.tracking.MlflowClient(tracking_uri=tracking_uri)
-    logged = 0
-    for key, group in _by_record(table).items():
-        first = group[0]
-        experiment = client.get_experiment_by_name(first["suite"])
-        number = experiment.experiment_id if experiment else client.create_experiment(first["suite"])
-        mark = "/".join(key)
-        if client.search_runs([number], filter_string=f"tags.`lmbench.record` = '{mark}'", max_results=1):
-            continue
-        tags = {"lmbench.record": mark, "mlflow.runName": first["node_id"]}
-        run = client.create_run(number, tags=tags).info.run_id
-        for label in ("machine_class", "workload", "model", "backend", "compression", "case_digest", "started_at", "status"):
-            client.log_param(run, label, first[label])
-        for row in group:
-            if row["metric"] is not None and row["value"] is not None:
-                client.log_metric(run, row["metric"], row["value"])
-        client.set_terminated(run, "FINISHED" if first["status"] == "ok" else "FAILED")
-        logged += 1
-    return logged
+    place = tracking_uri or mlflow.get_tracking_uri()
+    try:
+        client = mlflow.tracking.MlflowClient(tracking_uri=place)
+        return sum(_log(client, list(group)) for _, group in groupby(table, key=_record_of)), place
+    except MlflowException as error:
+        remedy = "name a server (https://...) or a database (sqlite:///mlflow.db) with --tracking-uri"
+        raise Unavailable(f"MLflow does not keep runs in {place}: {error.message}", remedy) from error
 
 
-def _by_record(table: Table) -> dict[tuple[str, str, str], list[Mapping[str, Any]]]:
-    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
-    for row in table:
-        groups.setdefault((row["run"], row["node_id"], row["started_at"]), []).append(row)
-    return groups
+def _record_of(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What the rows of one record share; they follow each other."""
+    return row["run"], row["node_id"], row["started_at"]
+
+
+def _log(client: Any, group: Sequence[Mapping[str, Any]]) -> bool:
+    """Log the record these rows are of; False when it is there. A digest marks it: names may hold what a filter cannot."""
+    from mlflow.entities import Metric, Param
+
+    first = group[0]
+    experiment = client.get_experiment_by_name(first["suite"])
+    number = experiment.experiment_id if experiment else client.create_experiment(first["suite"])
+    mark = digest(list(_record_of(first)))
+    if client.search_runs([number], filter_string=f"tags.`lmbench.record` = '{mark}'", max_results=1):
+        return False
+    began = datetime.fromisoformat(first["started_at"]).timestamp() * 1000
+    ended = int(began + first["wall_s"] * 1000)
+    tags = {"lmbench.record": mark, "lmbench.run": first["run"]}
+    run = client.create_run(number, start_time=int(began), tags=tags, run_name=first["node_id"]).info.run_id
+    known = [row for row in group if row["metric"] is not None and row["value"] is not None]
+    client.log_batch(
+        run,
+        metrics=[Metric(row["metric"], row["value"], timestamp=ended, step=0) for row in known],
+        params=[Param(label, str(first[label])) for label in PARAMETERS],
+    )
+    client.set_terminated(run, "FINISHED" if first["status"] == "ok" else "FAILED", end_time=ended)
+    return True
 
 
 def _database(table: Table) -> Any:

@@ -1,24 +1,25 @@
-"""Stored runs to what the pages need, one run in memory at a time."""
+"""Stored runs to what the pages need, one run in memory at a time; a Part is some of them, reduced by another process."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from lmbench.base.digest import digest
+from lmbench.base.errors import StoreError
 from lmbench.compare.verdicts import Verdict
-from lmbench.measure.measurement import Metric
 from lmbench.plan.case import Case
 from lmbench.record.record import ONCE, Record
 from lmbench.site.nouns import Key, Latest, Nightly, Point, Stored, Trail
 from lmbench.store.ledger import Change
-from lmbench.store.runs import StoredRun
+from lmbench.store.runs import StoredRun, read_run
 
 LONGEST_SLUG = 80
 
 
 Placed = tuple[Record, int]
-"""A record and the index of its run."""
+"""A record and the index of its point."""
 
 
 @dataclass(slots=True)
@@ -26,8 +27,10 @@ class _Growing:
     """A trail while runs are read."""
 
     points: list[Point] = field(default_factory=list)
-    metrics: dict[str, tuple[str, Metric]] = field(default_factory=dict)
-    """Name -> (when, metric)."""
+    seen: dict[tuple[str, str], None] = field(default_factory=dict)
+    """Of each point when it began and in which environment: a record that several files hold counts once."""
+    metrics: dict[str, Placed] = field(default_factory=dict)
+    """Name -> the newest record that has it."""
     cases: list[Case] = field(default_factory=list)
     declared: list[Placed | None] = field(default_factory=list)
     """Of each of `cases` the newest record that has measurements."""
@@ -37,16 +40,86 @@ class _Growing:
     def measured(self) -> Placed | None:
         return max((one for one in self.declared if one), key=lambda one: one[0].started_at, default=None)
 
-    def place(self, case: Case) -> int:
-        """The index of `case`; equal cases share one object."""
-        if case not in self.cases:
-            self.cases.append(case)
+    def kept(self) -> dict[int, Record]:
+        """Place -> record, where newer ones do not say all of it."""
+        placed = (self.newest, *self.declared, *self.metrics.values())
+        return {place: record for record, place in filter(None, placed)}
+
+    def add(self, once: tuple[str, str], point: Point, record: Record | None) -> None:
+        """One more point, unless it is known; without its record where a newer one that comes later says all of it."""
+        if once in self.seen:
+            return
+        if point.case not in self.cases:
+            self.cases.append(point.case)
             self.declared.append(None)
-        return self.cases.index(case)
+        case, placed = self.cases.index(point.case), len(self.points)
+        self.seen[once] = None
+        # Equal cases share one object.
+        self.points.append(replace(point, case=self.cases[case]))
+        if record is None:
+            return
+        if _newer(record, self.newest):
+            self.newest = (record, placed)
+        if record.failure is None:
+            self.metrics.update({name: (record, placed) for name in record.metrics if _newer(record, self.metrics.get(name))})
+            if _newer(record, self.declared[case]):
+                self.declared[case] = (record, placed)
+
+
+@dataclass(slots=True)
+class Part:
+    """Some of the stored runs, reduced to what counts in them."""
+
+    runs: list[StoredRun] = field(default_factory=list)
+    """Without records and verdicts."""
+    trails: dict[Key, _Growing] = field(default_factory=dict)
+    latest: dict[tuple[str, str], Latest] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    """What is wrong with files that could not be read."""
+
+    def take(self, run: StoredRun) -> None:
+        """One more run; its records that only tested correctness do not count."""
+        place = len(self.runs)
+        self.runs.append(replace(run, records=(), verdicts=(), collected=()))
+        for latest in _latest(run):
+            self._see(latest)
+        for record in run.records:
+            if record.mode != ONCE:
+                trail = self.trails.setdefault((record.machine_class, record.case.node_id), _Growing())
+                trail.add((record.started_at, record.environment), _point(record, place), record)
+
+    def join(self, other: Part) -> None:
+        """The runs of `other` after these."""
+        shift = len(self.runs)
+        self.runs.extend(other.runs)
+        for latest in other.latest.values():
+            self._see(latest)
+        for key, theirs in other.trails.items():
+            mine, kept = self.trails.setdefault(key, _Growing()), theirs.kept()
+            for place, (once, point) in enumerate(zip(theirs.seen, theirs.points, strict=True)):
+                mine.add(once, replace(point, run=point.run + shift), kept.get(place))
+
+    def _see(self, latest: Latest) -> None:
+        key = (latest.machine_class, latest.suite)
+        known = self.latest.get(key)
+        # An imported copy of a run has the same moment and no verdicts.
+        if known is None or (started(known.run), bool(known.verdicts)) <= (started(latest.run), bool(latest.verdicts)):
+            self.latest[key] = latest
+
+
+def read_part(paths: Sequence[Path]) -> Part:
+    """The runs in these files; what cannot be read is left out and told in its `problems`."""
+    part = Part()
+    for path in paths:
+        try:
+            part.take(read_run(path))
+        except StoreError as error:
+            part.problems.append(str(error))
+    return part
 
 
 def gather(
-    runs: Iterable[StoredRun],
+    runs: Iterable[StoredRun | Part],
     *,
     changes: Sequence[Change] = (),
     nightly: Sequence[Nightly] = (),
@@ -56,29 +129,22 @@ def gather(
 
     `problems` may still grow while `runs` is read.
     """
-    light: list[StoredRun] = []
-    seen: set[tuple[Key, str, str]] = set()
-    table: dict[Key, _Growing] = {}
-    latest: dict[tuple[str, str], Latest] = {}
-    for index, run in enumerate(runs):
-        light.append(replace(run, records=(), verdicts=(), collected=()))
-        _latest(run, latest)
-        for record in run.records:
-            key = (record.machine_class, record.case.node_id)
-            once = (key, record.started_at, record.environment)
-            if record.mode != ONCE and once not in seen:
-                seen.add(once)
-                _add(table.setdefault(key, _Growing()), record, index)
+    whole = Part()
+    for one in runs:
+        if isinstance(one, Part):
+            whole.join(one)
+        else:
+            whole.take(one)
+    light, table = whole.runs, whole.trails
     places = sorted(range(len(light)), key=lambda place: (started(light[place]), place))
     moved = {old: new for new, old in enumerate(places)}
-    current = {one.run.id for one in latest.values()}
-    trails = {key: _trail(key, table[key], moved) for key in sorted(table)}
+    current = {one.run.id for one in whole.latest.values()}
     return Stored(
         runs=tuple(light[place] for place in places),
-        trails=trails,
-        latest=tuple(latest[key] for key in sorted(latest)),
-        newest_runs=_reduced(light, [one for trail in table.values() for one in (trail.newest, trail.measured)], current),
-        declared_runs=_reduced(light, [one for trail in table.values() for one in trail.declared], current),
+        trails={key: _trail(key, table[key], moved) for key in sorted(table)},
+        latest=tuple(whole.latest[key] for key in sorted(whole.latest)),
+        newest_runs=_reduced(light, table.values(), current, lambda trail: (trail.newest, trail.measured)),
+        declared_runs=_reduced(light, table.values(), current, lambda trail: trail.declared),
         changes=tuple(changes),
         nightly=tuple(nightly),
         problems=tuple(problems),
@@ -95,29 +161,18 @@ def commit(run: StoredRun) -> str:
     return str((run.environment.get("git") or {}).get("commit") or "")
 
 
-def _latest(run: StoredRun, latest: dict[tuple[str, str], Latest]) -> None:
+def _latest(run: StoredRun) -> Iterator[Latest]:
+    """What this run says of each of its suites."""
     whole = replace(run, records=(), verdicts=())
     for suite in run.suites:
-        known = latest.get((run.machine_class, suite))
-        said = [data for data in run.verdicts if str(data.get("node_id")).partition("::")[0] == suite]
-        # An imported copy of a run has the same moment and no verdicts.
-        if known is None or (started(known.run), bool(known.verdicts)) <= (started(run), bool(said)):
-            latest[run.machine_class, suite] = Latest(
-                machine_class=run.machine_class, suite=suite, run=whole, verdicts=tuple(map(Verdict.from_json, said))
-            )
+        said = (data for data in run.verdicts if str(data.get("node_id")).partition("::")[0] == suite)
+        verdicts = tuple(map(Verdict.from_json, said))
+        yield Latest(machine_class=run.machine_class, suite=suite, run=whole, verdicts=verdicts)
 
 
-def _add(trail: _Growing, record: Record, run: int) -> None:
-    measured, place = record.failure is None, trail.place(record.case)
-    values = {name: (one.value, one.n) for name, one in record.metrics.items()} if measured else {}
-    trail.points.append(Point(at=record.started_at, run=run, case=trail.cases[place], corpus=record.corpus_digest, values=values))
-    for name, metric in record.metrics.items() if measured else ():
-        if name not in trail.metrics or trail.metrics[name][0] <= record.started_at:
-            trail.metrics[name] = (record.started_at, metric)
-    if _newer(record, trail.newest):
-        trail.newest = (record, run)
-    if measured and _newer(record, trail.declared[place]):
-        trail.declared[place] = (record, run)
+def _point(record: Record, run: int) -> Point:
+    values = {name: (one.value, one.n) for name, one in record.metrics.items()} if record.failure is None else {}
+    return Point(at=record.started_at, run=run, case=record.case, corpus=record.corpus_digest, values=values)
 
 
 def _newer(record: Record, known: Placed | None) -> bool:
@@ -132,7 +187,7 @@ def _trail(key: Key, growing: _Growing, moved: Mapping[int, int]) -> Trail:
         node_id=key[1],
         slug=_slug(key),
         points=tuple(sorted(points, key=lambda point: (point.at, point.run))),
-        metrics={name: metric for name, (_, metric) in growing.metrics.items()},
+        metrics={name: record.metrics[name] for name, (record, _) in growing.metrics.items()},
         newest=growing.newest[0],
         measured=growing.measured[0] if growing.measured else None,
     )
@@ -146,11 +201,17 @@ def _slug(key: Key) -> str:
     return f"{words[:LONGEST_SLUG]}-{digest(list(key))[:8]}"
 
 
-def _reduced(runs: Sequence[StoredRun], placed: Iterable[Placed | None], current: Collection[str]) -> tuple[StoredRun, ...]:
-    """The runs of these records with nothing but them; skipped cases stay in those that are the newest of a suite, `current`."""
+def _reduced(
+    runs: Sequence[StoredRun],
+    trails: Iterable[_Growing],
+    current: Collection[str],
+    wanted: Callable[[_Growing], Iterable[Placed | None]],
+) -> tuple[StoredRun, ...]:
+    """The runs of the wanted records with nothing else; skipped cases stay in those that are the newest of a suite, `current`."""
     kept: dict[int, dict[int, Record]] = {}
-    for record, run in filter(None, placed):
-        kept.setdefault(run, {})[id(record)] = record
+    for trail in trails:
+        for record, place in filter(None, wanted(trail)):
+            kept.setdefault(trail.points[place].run, {})[id(record)] = record
     return tuple(
         replace(runs[run], records=tuple(records.values()), skipped=runs[run].skipped if runs[run].id in current else ())
         for run, records in sorted(kept.items())

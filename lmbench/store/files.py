@@ -2,6 +2,7 @@
 
 <storage>/<machine id>/NNNN_<name>.json             runs that may be baselines
 <storage>/rejected/<machine id>/NNNN_<name>.json    runs that regressed or failed, kept for reading only
+<storage>/imported/NNNN_<name>.json                 runs measured elsewhere, for plans and reports, never baselines
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pathlib import Path
 
 from lmbench.base.errors import StoreError
 
-REJECTED = "rejected"
+REJECTED, IMPORTED = "rejected", "imported"
+BASELINE = "baseline"
 _NUMBERED = re.compile(r"(\d{4,})_.*\.json")
 
 
@@ -31,6 +33,11 @@ class StoredFile:
         """pytest-benchmark's machine id: the folder the file lies in."""
         return self.path.parent.name
 
+    @property
+    def state(self) -> str:
+        """'rejected', 'imported', or 'baseline': only the last is compared with."""
+        return REJECTED if self.rejected else IMPORTED if self.machine_id == IMPORTED else BASELINE
+
 
 def number_of(path: Path) -> int | None:
     """The number in a run file's name, or None when the name is not a run's (temporary files, notes)."""
@@ -39,7 +46,7 @@ def number_of(path: Path) -> int | None:
 
 
 def list_all(storage: Path, machine_id: str | None = None) -> list[StoredFile]:
-    """Every run file, rejected ones included, newest number first; an absent folder has none.
+    """Every run file, rejected and imported ones included, newest number first; an absent folder has none.
 
     Numbers are compared as numbers, so 10000 is newer than 9999. Each machine id counts for itself; give one
     to compare like with like.
@@ -56,7 +63,7 @@ def list_all(storage: Path, machine_id: str | None = None) -> list[StoredFile]:
 
 def list_runs(storage: Path, machine_id: str | None = None) -> list[Path]:
     """The files that may be baselines, newest number first."""
-    return [file.path for file in list_all(storage, machine_id) if not file.rejected]
+    return [file.path for file in list_all(storage, machine_id) if file.state == BASELINE]
 
 
 def next_number(folder: Path) -> int:

@@ -15,10 +15,9 @@ from typing import Any
 from lmbench.base.digest import digest
 from lmbench.record.codec import to_json
 from lmbench.record.record import ERROR, Record
-from lmbench.store.files import number_of, save
+from lmbench.store.files import IMPORTED, number_of, save
 from lmbench.store.runs import RUN_SCHEMA_VERSION, StoredRun, damaged, read_run
 
-IMPORTED = "imported"
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _JOURNAL = b'{"kind": "run"', b'{"kind":"run"'
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from lmbench.cli.main import cli
 from lmbench.compare.ledger import accept
 from lmbench.compare.verdicts import ACCEPTED, OK, REGRESSED, Verdict
 from lmbench.store.files import list_all
+from lmbench.store.imports import import_runs
 from lmbench.store.ledger import LEDGER, read_ledger
-from tests.report.synthetic import MACHINE_ID, case, record, store
+from tests.report.synthetic import MACHINE, MACHINE_ID, case, record, run_json, store
 
 NODE = case().node_id
 
@@ -114,6 +116,20 @@ def test_a_ledger_that_cannot_be_read_leaves_the_run_where_it_is(storage: Path) 
     assert run("accept", storage, "1", "--reason", "r").exit_code != 0
     assert [file.rejected for file in list_all(storage)] == [True]
     assert Path(LEDGER).read_text() == "- {case: x}\n"
+
+
+def test_runs_measured_elsewhere_are_shown_as_such_and_not_pruned(storage: Path, tmp_path: Path) -> None:
+    here = storage.parent / MACHINE
+    store(here, 1, [record()])
+    reject(here, VERDICTS)
+    for day in (1, 2):
+        elsewhere = tmp_path / f"{day}.json"
+        elsewhere.write_text(json.dumps(run_json([record(started_at=f"2026-05-0{day}T00:00:00+00:00")])))
+        import_runs([elsewhere], storage.parent)
+    shown = [line.split()[1] for line in run("list", here).output.splitlines()[1:]]
+    assert sorted(shown) == ["baseline", "imported", "imported", "rejected"]
+    assert "0 of 1 runs deleted" in run("prune", here, "--keep", "1").output
+    assert len(list_all(here)) == 4
 
 
 def names(storage: Path) -> set[str]:

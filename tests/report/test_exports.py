@@ -6,12 +6,14 @@ import csv
 import io
 import json
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from lmbench.base.errors import Unavailable
 from lmbench.cli.main import cli
 from lmbench.measure.measurement import metric
 from lmbench.record.record import Failure
@@ -20,6 +22,7 @@ from lmbench.store.rows import COLUMNS, newest, rows
 from lmbench.store.runs import StoredRun
 from tests.capacity.records import record
 
+MLFLOW = "MLflow is not installed; run: pip install 'pytest-lmbench[mlflow]'"
 DUCKDB = "DuckDB is not installed; run: pip install 'pytest-lmbench[parquet]'"
 
 
@@ -30,7 +33,8 @@ def runs() -> list[StoredRun]:
     unknown = replace(
         new, metrics={"mfu": metric("mfu", None, reason="no ceilings, 'yet'")}, case=replace(new.case, name="=cmd()")
     )
-    failed = replace(new, metrics={}, status="error", failure=Failure(kind="SubjectError", message="broke"))
+    failure = Failure(kind="SubjectError", message="broke")
+    failed = replace(new, metrics={}, status="error", failure=failure, started_at="2026-02-02T00:00:00+00:00")
     return [
         StoredRun(path=Path("0001_a.json"), number=1, id="one", complete=True, records=(old,)),
         StoredRun(path=Path("0002_b.json"), number=2, id="two", complete=True, records=(new, unknown, failed)),
@@ -85,19 +89,32 @@ def test_parquet_and_sql(runs: list[StoredRun], tmp_path: Path) -> None:
     assert not (tmp_path / "out.csv").exists()
 
 
-def test_mlflow_gets_each_record_once(runs: list[StoredRun], tmp_path: Path) -> None:
-    mlflow: Any = pytest.importorskip("mlflow", reason="MLflow is not installed; run: pip install 'pytest-lmbench[mlflow]'")
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    try:
-        mlflow.tracking.MlflowClient(tracking_uri=uri).search_experiments()
-    except Exception as error:  # noqa: BLE001 - whatever this build lacks
-        pytest.skip(f"this MLflow has no SQL store ({type(error).__name__}); install mlflow in full")
-    assert exports.to_mlflow(rows(runs), uri) == 4
-    assert exports.to_mlflow(rows(runs), uri) == 0
+@pytest.mark.parametrize("store", ["sqlite", "folder"])
+def test_mlflow_gets_each_record_once(runs: list[StoredRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str) -> None:
+    mlflow: Any = pytest.importorskip("mlflow", reason=MLFLOW)
+    if store == "sqlite":
+        pytest.importorskip("sqlalchemy", reason=MLFLOW)
+        pytest.importorskip("alembic", reason=MLFLOW)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}" if store == "sqlite" else (tmp_path / "mlruns").as_uri()
+    quoted = replace(runs[1].records[0], case=replace(runs[1].records[0].case, name="it's `quoted`"))
+    held = [runs[0], replace(runs[1], records=(*runs[1].records, quoted))]
+    assert exports.to_mlflow(rows(held), uri) == (5, uri)
+    assert exports.to_mlflow(rows(held), uri) == (0, uri)
     client = mlflow.tracking.MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("suites/plan.suite.yaml")
     logged = client.search_runs([experiment.experiment_id])
-    assert sorted(run.data.metrics.get("latency_p50_s", 0) for run in logged) == [0, 0, 0.25, 0.5]
+    assert sorted(run.data.metrics.get("latency_p50_s", 0) for run in logged) == [0, 0, 0.25, 0.25, 0.5]
+    assert sorted(run.info.status for run in logged) == ["FAILED", *["FINISHED"] * 4]
+    assert {run.data.params["model"] for run in logged} == {"gpt"}
+    first = datetime.fromisoformat("2026-01-01T00:00:00+00:00").timestamp() * 1000
+    assert min(run.info.start_time for run in logged) == first, "when it was measured, not when it was exported"
+
+
+def test_a_store_that_mlflow_refuses_is_told_with_the_remedy(runs: list[StoredRun]) -> None:
+    pytest.importorskip("mlflow", reason=MLFLOW)
+    with pytest.raises(Unavailable, match=r"does not keep runs in nosuch://place.*name a server"):
+        exports.to_mlflow(rows(runs), "nosuch://place")
 
 
 def test_the_commands_read_what_is_stored(tmp_path: Path) -> None:

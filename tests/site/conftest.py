@@ -13,10 +13,14 @@ import pytest
 
 from lmbench.capacity import surface
 from lmbench.capacity.demand import demand
+from lmbench.capacity.matching import Source
 from lmbench.capacity.measured import replica
 from lmbench.capacity.plan import plan
 from lmbench.capacity.plan_file import Autoscale, Option, PlanRequest, PlanSlo, Redundancy, Traffic
+from lmbench.capacity.training import training_plans
+from lmbench.capacity.training_file import TrainingRequest
 from lmbench.report.capacity import CapacityReport
+from lmbench.report.training_plan import TrainingReport
 from lmbench.site.build import build_site
 from lmbench.site.gather import gather
 from lmbench.site.nouns import Nightly, Stored
@@ -28,7 +32,7 @@ from tests.site import stored
 
 MADE_AT = "2026-03-01T00:00:00+00:00"
 AXE = "LMBENCH_AXE"
-NO_AXE = f"axe-core is not here: npm install --no-save axe-core, or {AXE}=path of its axe.min.js"
+NO_AXE = f"axe-core is not here: make browser, or {AXE}=path of its axe.min.js"
 
 
 @pytest.fixture(scope="session")
@@ -83,8 +87,20 @@ def nightly(machine_class: str) -> Nightly:
 def site(history: Stored, capacity: CapacityReport, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the whole site."""
     folder = tmp_path_factory.mktemp("site")
-    build_site(history, [capacity], folder, made_at=MADE_AT)
+    build_site(history, [capacity], folder, made_at=MADE_AT, trainings=[training(history)])
     return folder
+
+
+def training(history: Stored) -> TrainingReport:
+    """A plan of a hostile name over the stored training records: one machine, four, and a model that nobody measured."""
+    options = {
+        "one": {"model": "gpt-0", "price_per_hour": 0.4},
+        f"four {stored.HOSTILE}": {"model": "gpt-0", "machines": 4, "efficiency": 0.8, "price_per_hour": 0.4},
+        "unknown": {"model": stored.HOSTILE, "case": "none"},
+    }
+    request = TrainingRequest.model_validate({"description": stored.HOSTILE, "tokens": 1e9, "deadline_h": 20, "options": options})
+    sources = [Source(record=record) for run in history.declared_runs for record in run.records]
+    return TrainingReport(plans=training_plans(request, sources), source=f"{stored.HOSTILE}.yaml", runs=len(history.runs))
 
 
 @dataclass(slots=True)
@@ -98,11 +114,11 @@ class Seen:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Chromium of the system, without a window."""
-    why = "needs a browser: pip install playwright (no browser download) and apt-get install chromium"
+    why = "needs a browser: make browser (playwright without its own browsers, and Chromium of the system)"
     api = pytest.importorskip("playwright.sync_api", reason=why)
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None:
-        pytest.skip("needs a browser: apt-get install chromium")
+        pytest.skip("needs a browser: make browser, or apt-get install chromium")
     with api.sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield opened

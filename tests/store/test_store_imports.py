@@ -16,9 +16,9 @@ from lmbench.base.errors import StoreError
 from lmbench.measure.measurement import metric
 from lmbench.record.record import Record
 from lmbench.store.baselines import recent
-from lmbench.store.files import list_all
+from lmbench.store.files import IMPORTED, list_all, list_runs
 from lmbench.store.history import Pin, append_pin
-from lmbench.store.imports import IMPORTED, import_runs, record_digest, run_files
+from lmbench.store.imports import import_runs, record_digest, run_files
 from lmbench.store.journal import Journal
 from lmbench.store.runs import read_run
 from tests.report.synthetic import ENVIRONMENT, MACHINE, MACHINE_ID, case, failed, record, run_json, store
@@ -117,7 +117,8 @@ def test_imports_are_no_baselines(tmp_path: Path) -> None:
     storage = tmp_path / "baselines"
     store(storage / MACHINE, 1, [at(1)])
     import_runs([file_of(tmp_path / "a.json", [at(2)])], storage)
-    assert len(list_all(storage / MACHINE)) == 2
+    assert sorted(file.state for file in list_all(storage / MACHINE)) == ["baseline", "imported"]
+    assert [path.parent.name for path in list_runs(storage / MACHINE)] == [MACHINE_ID]
     found = recent(storage / MACHINE, [record().case.node_id], machine_id=MACHINE_ID)
     assert [one.started_at for one in found.of(record().case.node_id)] == [at(1).started_at]
 

@@ -46,6 +46,14 @@ def test_damage_is_refused_with_what_to_do(tmp_path: Path, text: str) -> None:
         read_run(path)
 
 
+def test_what_only_the_lenient_parser_reads_is_read(tmp_path: Path) -> None:
+    data = run_json([record()])
+    data["benchmarks"][0]["stats"] = {"ops": float("inf"), "stddev": float("nan"), "note": "\ud800"}
+    path = tmp_path / "0001_x.json"
+    path.write_text(json.dumps(data))
+    assert read_run(path).records == (record(),)
+
+
 def test_a_missing_file_and_an_unknown_version_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot be read"):
         read_run(tmp_path / "none.json")
