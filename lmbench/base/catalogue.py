@@ -123,6 +123,12 @@ METRICS: Mapping[str, MetricSpec] = {
     "kl_divergence": _quality("nats", LOWER, "mean KL divergence parent || subject per token", tolerance=0.05, floor=1e-4),
     "top1_agreement": _quality("1", HIGHER, "share of positions with the parent's most likely token", tolerance=0.005),
     "max_logit_difference": _quality("1", LOWER, "largest absolute logit difference to the parent", tolerance=0.10, floor=1e-3),
+    "cloze_accuracy": _quality(
+        "1", HIGHER, "share of passages whose missing last word is the greedy continuation", tolerance=0.005, floor=0.01
+    ),
+    "choice_accuracy": _quality(
+        "1", HIGHER, "share of items whose right line, of four, is the likeliest per character", tolerance=0.005, floor=0.01
+    ),
     "loss_before": _quality("nats", LOWER, "loss on a fixed batch before training", tolerance=0.01),
     "loss_after": _quality("nats", LOWER, "loss on the same batch after a fixed number of steps", tolerance=0.02),
     "gradient_norm": _info("1", "L2 norm of the gradient at the last step"),

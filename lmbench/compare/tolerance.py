@@ -17,6 +17,7 @@ TRIPWIRED: Mapping[str, tuple[str, ...]] = {
     "latency": ("ttft_p50_s", "tpot_p50_s", "latency_p50_s", "prefill_p50_s", "decode_p50_s", "output_tokens_per_s"),
     "throughput": ("output_tokens_per_s", "total_tokens_per_s"),
     "scoring": ("latency_p50_s", "scored_tokens_per_s"),
+    "tasks": (),
     "cold_start": ("cold_start_p50_s",),
     "memory": (),
     "stress": ("service_p50_s", "max_sustainable_rate"),

@@ -74,6 +74,17 @@ class ScoringParams(Params):
     budget: Budget = Field(Budget(), description="how long to measure")
 
 
+class TasksParams(Params):
+    """`tasks`: questions with right answers, through lm-eval."""
+
+    tasks: Annotated[list[str], Field(min_length=1)] = Field(
+        ["cloze", "choice"],
+        description="`cloze`, `choice` (both made of the corpus), YAML files of lm-eval tasks, or names lm-eval knows; "
+        "their data must be on this machine",
+    )
+    limit: Count = Field(200, description="at most this many items of each task; as many are made of the corpus")
+
+
 class ColdStartParams(Params):
     """`cold_start`: fresh processes one after another, each timed from its start to its first token."""
 

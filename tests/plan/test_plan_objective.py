@@ -8,7 +8,7 @@ from lmbench.base.registry import MODELS, WORKLOADS
 from lmbench.plan import select
 from lmbench.plan.case import Case, Choice
 
-GENERATING = {"latency", "throughput", "stress", "mlperf", "cold_start"}
+GENERATING = {"latency", "throughput", "stress", "mlperf", "tasks", "cold_start"}
 
 
 def case(kind: str, workload: str, backend: str = "torch", level: str = "none") -> Case:

@@ -18,7 +18,7 @@ from lmbench.record.record import Failure, Record
 
 MACHINE = "linux-x86_64-2cpu"
 MACHINE_ID = "Linux-CPython-3.11-64bit"
-WORKLOADS = ("training_step", "latency", "throughput", "scoring", "cold_start", "memory", "stress", "mlperf")
+WORKLOADS = ("training_step", "latency", "throughput", "scoring", "tasks", "cold_start", "memory", "stress", "mlperf")
 ENVIRONMENT: Mapping[str, Any] = {
     "cpu": {"model": "Example CPU @ 2.5 GHz", "cores": 2, "flags": ["avx2", "fma"]},
     "memory_bytes": 8 << 30,
@@ -322,6 +322,14 @@ def _scoring(scale: float, rng: np.random.Generator) -> _Built:
     return metrics, {"latency": passes}, "latency", {"tokens_per_pass": 64}
 
 
+def _tasks(scale: float, rng: np.random.Generator) -> _Built:
+    items = _times(rng, 0.02 * scale, 400)
+    accuracy = {"cloze_accuracy": 0.31, "choice_accuracy": 0.48}
+    metrics = [*_distribution("latency", items), *(metric(name, value, n=200) for name, value in accuracy.items())]
+    scored = {"value": 0.31, "stderr": 0.033, "higher_is_better": True}
+    return metrics, {"latency": items}, "latency", {"tasks": {"cloze": {"n": 200, "metrics": {"acc": scored}, "cut_rows": 0}}}
+
+
 def _mlperf(scale: float, rng: np.random.Generator) -> _Built:
     latencies = _times(rng, 0.2 * scale, 120)
     metrics = [
@@ -343,6 +351,7 @@ _BUILDERS = {
     "latency": _latency,
     "throughput": _throughput,
     "scoring": _scoring,
+    "tasks": _tasks,
     "cold_start": _cold_start,
     "memory": _memory,
     "stress": _stress,

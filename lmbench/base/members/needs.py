@@ -22,3 +22,4 @@ LITERT = Need(module="ai_edge_litert", extra="")
 TENSORFLOW = Need(module="tensorflow", extra="")
 """In environments of their own, which no extra brings."""
 LOADGEN = Need(module="mlperf_loadgen", extra="mlperf")
+LM_EVAL = Need(module="lm_eval", extra="lm-eval")

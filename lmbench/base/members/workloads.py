@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lmbench.base.entry import ENDPOINT, Entry
-from lmbench.base.members.needs import LOADGEN
+from lmbench.base.members.needs import LM_EVAL, LOADGEN
 
 MEMBERS: Mapping[str, Entry] = {
     "training_step": Entry(
@@ -33,6 +33,13 @@ MEMBERS: Mapping[str, Entry] = {
         target="lmbench.workloads.scoring:run",
         source="lmbench.workloads.scoring:source",
         about="one full forward pass over text, logits at every position",
+    ),
+    "tasks": Entry(
+        options="lmbench.suite.params:TasksParams",
+        target="lmbench.workloads.tasks:run",
+        about="questions answered rightly, through EleutherAI's lm-evaluation-harness",
+        needs=(LM_EVAL,),
+        generates=True,
     ),
     "cold_start": Entry(
         options="lmbench.suite.params:ColdStartParams",
