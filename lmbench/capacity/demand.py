@@ -20,7 +20,7 @@ SHAPES: Mapping[str, tuple[float, ...]] = {
 }
 """Shapes for a first plan, not data: hourly weights of a service used at work, and of one used at home."""
 SAMPLES = 4000
-"""Service times a mixture of classes is made of."""
+"""Service times of each run that a mixture of classes is made of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,22 +82,23 @@ def mixed(replica: Replica, classes: Mapping[str, RequestClass], *, limit: float
     rng = np.random.default_rng(seed)
     shares = np.array([one.share for one in classes.values()])
     counts = np.maximum(1, np.round(SAMPLES * shares / shares.sum()).astype(int))
-    served: list[float] = []
-    first: list[float] = []
     beyond: list[str] = []
-    for (name, one), count in zip(classes.items(), counts, strict=True):
+    longer, later = [], []
+    for name, one in classes.items():
         lengths = (float(one.prompt_tokens or prompt), float(one.output_tokens or output))
-        factor = _stretch(replica, name, lengths, limit, beyond)
-        chosen = rng.choice(np.asarray(replica.service_s), size=count)
-        served += list(factor * chosen)
-        if replica.first_token_s:
-            first += list(_first(replica, lengths, (prompt, output)) * rng.choice(np.asarray(replica.first_token_s), size=count))
+        longer.append(_stretch(replica, name, lengths, limit, beyond))
+        later.append(_first(replica, lengths, (prompt, output)))
+
+    def stretched(run: Sequence[float], factors: Sequence[float]) -> tuple[float, ...]:
+        drawn = (factor * rng.choice(np.asarray(run), size=count) for factor, count in zip(factors, counts, strict=True))
+        return tuple(np.concatenate(list(drawn)).tolist())
+
     weights = counts / counts.sum()
     return Mixed(
         replica=dataclasses.replace(
             replica,
-            service_s=tuple(served),
-            first_token_s=tuple(first),
+            service_s=tuple(stretched(run, longer) for run in replica.service_s),
+            first_token_s=tuple(stretched(run, later) for run in replica.first_token_s),
             prompt_tokens=float(sum(w * (one.prompt_tokens or prompt) for w, one in zip(weights, classes.values(), strict=True))),
             output_tokens=float(sum(w * (one.output_tokens or output) for w, one in zip(weights, classes.values(), strict=True))),
         ),

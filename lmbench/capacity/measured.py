@@ -1,236 +1,91 @@
-"""What stored records tell of one option: the newest of each workload joined into a Replica, and checked on rates left out."""
+"""What stored records tell of one option: the newest of each workload, and some runs of its load, joined into a Replica."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from lmbench.base.entry import ENDPOINT
 from lmbench.base.errors import SubjectError
-from lmbench.base.registry import MODELS
-from lmbench.capacity.nouns import BackTest, Replica
+from lmbench.capacity.matching import Source, absent, alike, matches, newest, started
+from lmbench.capacity.nouns import Replica
 from lmbench.capacity.plan_file import Option
-from lmbench.capacity.simulate import Shard, simulate
-from lmbench.record.record import FULL, OK, Record
+from lmbench.capacity.promised import steady
+from lmbench.capacity.stressed import StressRun, backtests, slots_of, stress_run
+from lmbench.record.record import Record
 from lmbench.store.imports import record_digest
 
-FEW_REQUESTS = 30
-"""A step of fewer says too little of its p95."""
-SLOTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-LANES, ARRIVALS = 32, 2000
-STEADY = 0.95
-"""Busy share above which a step of seconds is not in a steady state, so that a queue's formula says nothing of it."""
-NOT_STEPS = ("recovery", "spike")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A record, where it was read, and the memory of the machine it was measured on."""
-
-    record: Record
-    origin: str = ""
-    memory_bytes: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One rate of a stress run: its completed requests' times in seconds."""
-
-    rate: float
-    latency_s: tuple[float, ...]
-    service_s: tuple[float, ...]
-    first_token_s: tuple[float, ...]
-    output_tokens: tuple[float, ...]
-    below_knee: bool
-    kept: bool
-    """Whether it kept the SLO it was measured under."""
+MOST_RUNS = 5
+"""Stress runs that are used, the newest: older ones tell of an older machine."""
 
 
 def replica(name: str, option: Option, sources: Sequence[Source]) -> Replica:
     """The option as its records show it; SubjectError when no stress record tells of it."""
     found = _newest(option, sources)
     if "stress" not in found:
-        seen = sorted({_axes(source.record) for source in sources if source.record.case.workload == "stress"})
-        raise SubjectError(
-            f"option {name!r}: found no stored stress record of {option.model} / {option.backend} / {option.compression}"
-            f"{f' on {option.machine_class}' if option.machine_class else ''}; there are: {'; '.join(seen) or 'none'}; "
-            "run a stress suite with --benchmark-autosave, or correct the option"
-        )
-    stress = found["stress"].record
-    steps = _steps(stress)
-    slots, service, reasons = _service(stress, steps)
-    known = [step for step in steps if step.below_knee] or steps
-    prompt = _length(stress, "prompt_tokens")
-    output = _mean([one for step in known for one in step.output_tokens])
+        raise SubjectError(f"option {name!r}: {absent('stress', option, sources)}")
+    older = _older(found["stress"], option, sources)
+    runs = [*(run for _, run in older), stress_run(found["stress"].record)]
+    now, stress = runs[-1], runs[-1].record
+    slots, reasons = slots_of(now)
+    known, unknown = steady(runs)
+    first_token = tuple(run.first_token_s for run in runs)
+    used = [*((one, "stress") for one, _ in older), *((one, kind) for kind, one in found.items())]
+    others, missing = _others(found, sources, option)
     return Replica(
         option=name,
         slots=slots,
-        service_s=service,
-        first_token_s=tuple(one for step in known for one in step.first_token_s)
-        if not _is_endpoint(stress)
-        else known[0].first_token_s,
-        prompt_tokens=prompt,
-        output_tokens=output,
-        rates=tuple(step.rate for step in steps if step.kept) or (steps[0].rate,),
+        service_s=tuple(run.service_s for run in runs),
+        first_token_s=first_token if all(first_token) else (),
+        prompt_tokens=_length(stress, "prompt_tokens"),
+        output_tokens=_mean([one for step in now.calm for one in step.output_tokens]),
+        rates=tuple(step.rate for step in now.steps if step.kept) or (now.steps[0].rate,),
         max_rate=_value(stress, "max_sustainable_rate"),
-        backtests=tuple(backtests(stress, steps)),
+        steady=known,
+        backtests=tuple(backtests(now, runs[:-1])),
         bottleneck=str((stress.details.get("bottleneck") or {}).get("resource") or ""),
         machine_class=stress.machine_class,
-        sources=tuple(sorted(f"{one.origin} {record_digest(one.record)} ({kind})".strip() for kind, one in found.items())),
+        sources=tuple(sorted(f"{one.origin} {record_digest(one.record)} ({kind})".strip() for one, kind in used)),
         memory_bytes=found["stress"].memory_bytes,
-        **_others(found, sources, option, reasons),
+        reasons={**reasons, **unknown, **missing},
+        **others,
     )
-
-
-def backtests(stress: Record, steps: Sequence[Step]) -> list[BackTest]:
-    """Each rate predicted from all others, where enough requests were seen and others are left to learn from."""
-    tests = []
-    for held_out in steps:
-        others = [step for step in steps if step is not held_out and step.below_knee]
-        if len(held_out.latency_s) < FEW_REQUESTS or len(others) < 2 or not held_out.below_knee:
-            continue
-        slots, service, _ = _service(stress, others)
-        predicted = _quantiles(service, slots, held_out.rate)
-        if predicted is None:
-            continue
-        tests.append(
-            BackTest(
-                rate=held_out.rate,
-                measured_p95_s=float(np.quantile(held_out.latency_s, 0.95)),
-                predicted_p95_s=predicted[1],
-                requests=len(held_out.latency_s),
-                below_knee=held_out.below_knee,
-            )
-        )
-    return tests
 
 
 def _newest(option: Option, sources: Sequence[Source]) -> dict[str, Source]:
-    matching = sorted((one for one in sources if _matches(option, one.record)), key=lambda one: one.record.started_at)
-    stress = [one for one in matching if one.record.case.workload == "stress" and option.case in (None, one.record.case.name)]
-    if not stress:
+    stress = newest("stress", option, sources)
+    if stress is None:
         return {}
-    found = {one.record.case.workload: one for one in matching if _alike(one.record, stress[-1].record)}
-    return {**found, "stress": stress[-1]}
+    matching = sorted((one for one in sources if matches(option, one.record)), key=started)
+    found = {one.record.case.workload: one for one in matching if alike(one.record, stress.record)}
+    return {**found, "stress": stress}
 
 
-def _alike(one: Record, other: Record) -> bool:
-    """The same subject on the same class of machine: what one tells holds for the other."""
-    axes = ("model", "backend", "compression")
-    return one.machine_class == other.machine_class and all(getattr(one.case, axis) == getattr(other.case, axis) for axis in axes)
+def _older(stress: Source, option: Option, sources: Sequence[Source]) -> list[tuple[Source, StressRun]]:
+    """Earlier runs of the same declared case on the same class of machine, rising; ones without a steady rate are left out."""
+    same = {
+        record_digest(one.record): one
+        for one in sources
+        if one.record.case.digest == stress.record.case.digest
+        and matches(option, one.record)
+        and alike(one.record, stress.record)
+    }
+    same.pop(record_digest(stress.record), None)
+    found: list[tuple[Source, StressRun]] = []
+    for one in sorted(same.values(), key=started, reverse=True):
+        try:
+            found.append((one, stress_run(one.record)))
+        except SubjectError:
+            continue
+        if len(found) == MOST_RUNS - 1:
+            break
+    return found[::-1]
 
 
-def _matches(option: Option, record: Record) -> bool:
-    case = record.case
-    wanted = ((option.model, case.model), (option.backend, case.backend), (option.compression, case.compression))
-    return (
-        record.status == OK
-        and record.mode == FULL
-        and all(name in (choice.name, choice.kind) for name, choice in wanted)
-        and option.machine_class in (None, record.machine_class)
-        and option.suite in (None, case.suite)
-    )
-
-
-def _axes(record: Record) -> str:
-    case = record.case
-    return f"{case.model.name} / {case.backend.name} / {case.compression.name}"
-
-
-def _is_endpoint(record: Record) -> bool:
-    entry = MODELS.get(record.case.model.kind)
-    return entry is not None and entry.form == ENDPOINT
-
-
-def _steps(stress: Record) -> list[Step]:
-    """The steps that tried a rate and were not cut short, by rate; the knee is the lowest rate that did not keep its SLO."""
-    columns = stress.details["requests"]
-    rows = [
-        row
-        for row in stress.details["steps"]
-        if row["kind"] not in NOT_STEPS and not row["cut"] and row["streams"] is None and row["offered_rate"] > 0
-    ]
-    bend = stress.metrics["knee_rate"].value if "knee_rate" in stress.metrics else None
-    broke = [row["offered_rate"] for row in rows if not row["slo_met"]]
-    knee = min([*broke, *([bend] if bend else [])], default=math.inf)
-    found = [_step(row, columns, below_knee=row["offered_rate"] < knee, kept=bool(row["slo_met"])) for row in rows]
-    steps = sorted((step for step in found if step.latency_s), key=lambda step: step.rate)
-    if not steps:
-        raise SubjectError("the stress record has no completed request in any step of a steady rate; measure a ramp or a search")
-    return steps
-
-
-def _step(row: Mapping[str, Any], columns: Mapping[str, Sequence[Any]], *, below_knee: bool, kept: bool) -> Step:
-    chosen = [
-        place
-        for place, (step, status) in enumerate(zip(columns["step"], columns["status"], strict=True))
-        if step == row["index"] and status == "completed" and columns["started"][place] is not None
-    ]
-
-    def times(end: str, start: str) -> tuple[float, ...]:
-        pairs = ((columns[end][place], columns[start][place]) for place in chosen)
-        return tuple(float(last - first) for last, first in pairs if last is not None and first is not None)
-
-    return Step(
-        rate=float(row["offered_rate"]),
-        latency_s=times("finished", "scheduled"),
-        service_s=times("finished", "started"),
-        first_token_s=times("first_token", "started"),
-        output_tokens=tuple(float(columns["tokens"][place]) for place in chosen),
-        below_knee=below_knee,
-        kept=kept,
-    )
-
-
-def _service(stress: Record, steps: Sequence[Step]) -> tuple[int, tuple[float, ...], dict[str, str]]:
-    """(slots, service times, how they were found): as measured of a subject in process, fitted of an endpoint."""
-    known = [step for step in steps if step.below_knee] or list(steps[:1])
-    if not _is_endpoint(stress):
-        params = stress.case.params
-        slots = int(params.get("workers", 1)) * int(params.get("batch_size", 1))
-        why = (
-            {} if slots == int(params.get("workers", 1)) else {"slots": "workers times batch size: batches are taken to be full"}
-        )
-        return slots, tuple(one for step in known for one in step.service_s), why
-    service = known[0].latency_s
-    errors = {slots: _misfit(service, slots, known) for slots in SLOTS}
-    slots = min(errors, key=lambda one: (errors[one], one))
-    reason = (
-        f"fitted: requests served at once that explain the measured latencies best (mean error {math.expm1(errors[slots]):.0%})"
-    )
-    return slots, service, {"slots": reason, "service_s": f"latencies at {known[0].rate:.4g} requests/s, where little waits"}
-
-
-def _misfit(service: Sequence[float], slots: int, steps: Sequence[Step]) -> float:
-    """Mean |ln(predicted / measured)| of p50 and p95 over the steps; infinite where the queue would have no steady state."""
-    found = []
-    for step in steps:
-        predicted = _quantiles(service, slots, step.rate)
-        if predicted is None:
-            return math.inf
-        for value, share in zip(predicted, (0.5, 0.95), strict=True):
-            found.append(abs(math.log(value / float(np.quantile(step.latency_s, share)))))
-    return float(np.mean(found))
-
-
-def _quantiles(service: Sequence[float], slots: int, rate: float) -> tuple[float, float] | None:
-    """Predicted p50 and p95 of the latency at `rate`, in seconds; None without a steady state."""
-    times = np.asarray(service)
-    if rate * times.mean() / slots > STEADY:
-        return None
-    shard = Shard(replicas=1, slots=slots, policy="random")
-    found = simulate(shard, np.full(LANES, rate), lambda rng, shape: rng.choice(times, size=shape), arrivals=ARRIVALS, seed=0)
-    p50, p95 = np.quantile(found.latency_s, [0.5, 0.95])
-    return float(p50), float(p95)
-
-
-def _others(found: Mapping[str, Source], sources: Sequence[Source], option: Option, reasons: Mapping[str, str]) -> dict[str, Any]:
-    """What the other workloads know, newest first; each None with its reason."""
-    why = dict(reasons)
+def _others(found: Mapping[str, Source], sources: Sequence[Source], option: Option) -> tuple[dict[str, Any], dict[str, str]]:
+    """(what the other workloads know, newest first; why each of it that is None is not known)."""
+    why: dict[str, str] = {}
     values: dict[str, Any] = {}
     wanted = {
         "perplexity_ratio": ("perplexity_ratio", tuple(found)),
@@ -245,11 +100,11 @@ def _others(found: Mapping[str, Source], sources: Sequence[Source], option: Opti
         values[key] = next((value for value in known if value is not None), None)
         if values[key] is None:
             why[key] = f"no record of {' or '.join(dict.fromkeys(workloads))} tells {metric}"
-    alike = [one.record for one in sources if _matches(option, one.record) and _alike(one.record, found["stress"].record)]
-    values["scaling"], told = _scaling(alike)
+    same = [one.record for one in sources if matches(option, one.record) and alike(one.record, found["stress"].record)]
+    values["scaling"], told = _scaling(same)
     if told:
         why["scaling"] = told
-    return {**values, "reasons": why}
+    return values, why
 
 
 def _scaling(records: Sequence[Record]) -> tuple[dict[str, float], str]:

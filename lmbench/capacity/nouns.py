@@ -2,22 +2,60 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 Interval = tuple[float, float]
 """Low and high end of a 95 % interval."""
+Runs = tuple[tuple[float, ...], ...]
+"""One number per request, run by run, the newest run last."""
+ERROR_RATE = "error_rate"
+OTHER_RATES, OLDER_RUNS = "other rates", "older runs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A figure of `n` requests that no queue changes, with its 95 % interval; `high` is what a promise is compared with."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A promise that no number of replicas can buy: 'tpot p95' in seconds, or 'error_rate' as a share of the requests."""
+
+    name: str
+    limit: float
+    found: Estimate | None
+    reason: str = ""
+    """Why nothing is known."""
+
+    @property
+    def said(self) -> str:
+        """Its name in words: 'tpot p95', 'error rate'."""
+        return self.name.replace("_", " ")
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is known to be kept; what the records cannot tell is not."""
+        return self.found is not None and self.found.high <= self.limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackTest:
-    """One measured rate left out of the fit and predicted: latencies in seconds, rate in requests/s."""
+    """One measured rate predicted from what it had no part in: latencies in seconds, rate in requests/s."""
 
     rate: float
     measured_p95_s: float
     predicted_p95_s: float
     requests: int
     below_knee: bool
+    source: str = OTHER_RATES
+    """Predicted from the other rates of its own run, or from older runs alone."""
 
     @property
     def error(self) -> float:
@@ -29,14 +67,14 @@ class BackTest:
 class Replica:
     """One copy of a model on one machine, as stored records show it. Times in seconds, sizes in bytes; None is not known.
 
-    It serves `slots` requests at once, first come first served, each for one of the measured `service_s`.
+    It serves `slots` requests at once, first come first served, each for one of the measured `service_s` of one of its runs.
     """
 
     option: str
     slots: int
-    service_s: tuple[float, ...]
-    first_token_s: tuple[float, ...] = ()
-    """Of each request, from start of service to its first token; empty when not measured."""
+    service_s: Runs
+    first_token_s: Runs = ()
+    """From start of service to the first token, of the same runs; empty when not measured in each of them."""
     prompt_tokens: float | None = None
     """Mean over the measured requests."""
     output_tokens: float | None = None
@@ -46,6 +84,8 @@ class Replica:
     """The highest rate that kept the SLO it was measured under."""
     scaling: Mapping[str, float] = field(default_factory=dict)
     """Service time = fixed_s + prompt_s_per_token * prompt + output_s_per_token * output, where measured lengths allow a fit."""
+    steady: Mapping[str, Estimate] = field(default_factory=dict)
+    """'tpot p50' .. 'tpot p99' in seconds and 'error_rate': what no number of replicas changes; absent where not known."""
     perplexity_ratio: float | None = None
     weights_bytes: float | None = None
     state_bytes_per_token: float | None = None
@@ -62,6 +102,20 @@ class Replica:
     """Digests of the records, and where they were read."""
     reasons: Mapping[str, str] = field(default_factory=dict)
     """Why a field is None, or what a reader must know about how it was found."""
+
+    @property
+    def mean_service_s(self) -> float:
+        """Each run counts the same."""
+        return statistics.fmean(self._means)
+
+    @property
+    def slowest_service_s(self) -> float:
+        """The mean of the slowest run."""
+        return max(self._means)
+
+    @property
+    def _means(self) -> list[float]:
+        return [statistics.fmean(run) for run in self.service_s]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from lmbench.base.errors import SubjectError
 from lmbench.capacity.demand import Demand, mixed
-from lmbench.capacity.nouns import Replica, Surface
+from lmbench.capacity.nouns import OLDER_RUNS, OTHER_RATES, Check, Replica, Surface
 from lmbench.capacity.plan_file import Option, PlanRequest
 from lmbench.capacity.scenarios import Outlook, Swing, outlooks, tornado
 from lmbench.capacity.sizing import (
@@ -25,7 +25,7 @@ from lmbench.capacity.sizing import (
 from lmbench.capacity.surface import simulated_surface
 
 GIB = float(1 << 30)
-HOURS_PER_DAY = 24
+HOURS_PER_DAY, SECONDS_PER_DAY = 24, 86400
 BACKTEST_BOUND = 0.2
 """A median error of predicted p95 above this is said on the plan's first line."""
 SHARD_BOUND = 0.2
@@ -70,6 +70,8 @@ class Sized:
     quality_met: bool | None = None
     """None when no floor was asked for, or the quality is not known."""
     quality_asked: bool = False
+    checks: tuple[Check, ...] = ()
+    """Of the promises that no number of replicas can buy."""
     outlooks: tuple[Outlook, ...] = ()
     tornado: tuple[Swing, ...] = ()
     extrapolates: tuple[str, ...] = ()
@@ -81,7 +83,13 @@ class Sized:
         """Whether every promise is known to be kept, in every minute of the day."""
         if self.refused or self.day is None or self._memory_short:
             return False
-        return self.day.attainment == 1 and (self.quality_met is True or not self.quality_asked)
+        good = self.quality_met is True or not self.quality_asked
+        return self.day.attainment == 1 and good and all(check.holds for check in self.checks)
+
+    @property
+    def power_w(self) -> float | None:
+        """Of all replicas, mean over the day; None where no powers were given."""
+        return None if self.day is None or self.day.energy_j is None else self.day.energy_j / SECONDS_PER_DAY
 
     @property
     def reliable(self) -> bool:
@@ -122,10 +130,15 @@ def plan(
     return Plan(request=request, demand=demand, options=tuple(ranked), warnings=tuple(_warnings(ranked)))
 
 
+def backtest_errors(replica: Replica, source: str) -> list[float]:
+    """Absolute relative errors of p95 below the knee, predicted from this source: OTHER_RATES or OLDER_RUNS."""
+    return [abs(test.error) for test in replica.backtests if test.below_knee and test.source == source]
+
+
 def backtest_error(replica: Replica) -> float | None:
-    """Median absolute relative error of predicted p95 at held-out rates below the knee; None without any."""
-    errors = [abs(test.error) for test in replica.backtests if test.below_knee]
-    return statistics.median(errors) if errors else None
+    """Their median; of both sources the larger one; None without any."""
+    found = (backtest_errors(replica, source) for source in (OTHER_RATES, OLDER_RUNS))
+    return max((statistics.median(errors) for errors in found if errors), default=None)
 
 
 def _rank(one: Sized) -> tuple[int, int, float, float, str]:
@@ -147,15 +160,27 @@ def _sized(name: str, option: Option, known: Replica | str, request: PlanRequest
     if absent:
         return Sized(name=name, option=option, replica=replica, refused="its records have no time to first token")
     top = ceiling(surface, replica, limits, extrapolate=request.extrapolate)
-    base = Sized(name=name, option=option, replica=replica, surface=surface, top=top, quality_met=_quality(request, replica))
-    base = replace(base, quality_asked=request.slo.perplexity_ratio is not None)
+    base = Sized(
+        name=name,
+        option=option,
+        replica=replica,
+        surface=surface,
+        top=top,
+        quality_met=quality_met(request, replica),
+        quality_asked=request.slo.perplexity_ratio is not None,
+        checks=checks(request, replica),
+    )
     if top.rate is None or top.low is None:
         limit = f"{top.binds}: even an idle replica is slower than promised"
         return replace(base, refused=limit)
-    return _with_fleet(base, request, demand, mixture.beyond, top.rate)
+    return with_fleet(base, request, demand, mixture.beyond, top.rate)
 
 
-def _with_fleet(base: Sized, request: PlanRequest, demand: Demand, beyond: tuple[str, ...], each: float) -> Sized:
+def with_fleet(base: Sized, request: PlanRequest, demand: Demand, beyond: tuple[str, ...], each: float) -> Sized:
+    """An option that has a surface and a ceiling, with the replicas that take at most `each` requests/s and all that follows.
+
+    `beyond` says which lengths of requests were not measured.
+    """
     surface, replica, top, option = base.surface, base.replica, base.top, base.option
     assert surface is not None and replica is not None and top is not None  # noqa: S101 - made so by _sized
     limits, rule = request.slo.limits, request.autoscale
@@ -166,7 +191,7 @@ def _with_fleet(base: Sized, request: PlanRequest, demand: Demand, beyond: tuple
     )
     power = None if option.idle_w is None or option.busy_w is None else (option.idle_w, option.busy_w)
     one = day(surface, replica, demand, fleet, limits, power)
-    tokens = demand.mean * 86400 * (replica.output_tokens or 0.0)
+    tokens = demand.mean * SECONDS_PER_DAY * (replica.output_tokens or 0.0)
     cost = None if option.price_per_hour is None else option.price_per_hour * fleet.hours / HOURS_PER_DAY
     at_peak = max(rate * demand.burst / ready for rate, ready in zip(demand.per_minute, fleet.ready, strict=True))
     flags = list(beyond)
@@ -211,28 +236,53 @@ def memory_fit(replica: Replica, option: Option) -> MemoryFit:
     )
 
 
-def _quality(request: PlanRequest, replica: Replica) -> bool | None:
+def quality_met(request: PlanRequest, replica: Replica) -> bool | None:
+    """Whether the perplexity is as promised; None where none was, or it is not known."""
     floor = request.slo.perplexity_ratio
     if floor is None or replica.perplexity_ratio is None:
         return None
     return replica.perplexity_ratio <= floor
 
 
+def checks(request: PlanRequest, replica: Replica) -> tuple[Check, ...]:
+    """Each promise that no number of replicas can buy beside what the records tell of it."""
+    return tuple(
+        Check(name=name, limit=limit, found=replica.steady.get(name), reason=replica.reasons.get(name, "not measured"))
+        for name, limit in request.slo.steady.items()
+    )
+
+
 def _warnings(options: list[Sized]) -> list[str]:
-    off, unknown, beyond = [], [], []
-    for one in options:
-        error = None if one.replica is None else backtest_error(one.replica)
-        if error is not None and not one.reliable:
-            share = f"{error * 100:.0f} %"
-            off.append(f"{one.name}: predicted p95 is off by {share} at measured rates left out: do not buy by its numbers")
-        elif one.replica is not None and error is None:
-            unknown.append(f"{one.name}: no back-test, since fewer than three rates below the knee were measured")
-        if one.fleet is not None and one.fleet.least < one.fleet.peak and one.replica and one.replica.cold_start_s is None:
-            unknown.append(f"{one.name}: its cold start was not measured, and autoscaling is planned as if it took no time")
-        if one.quality_asked and one.quality_met is None and not one.refused:
-            unknown.append(f"{one.name}: its perplexity against fp32 was not measured, so its quality is not known")
-        if one.surface is not None and (one.surface.shard_error or 0) > SHARD_BOUND:
-            unknown.append(f"{one.name}: simulated in shards of {one.surface.shard} replicas, which makes latencies look longer")
-        if one.extrapolates:
-            beyond.append(f"{one.name}: extrapolates: {'; '.join(one.extrapolates)}")
+    """What is off, then what is not known, then what was not measured."""
+    off = [text for one in options for text in _off(one)]
+    unknown = [f"{one.name}: {text}" for one in options for text in (*_unmeasured(one), *_unsure(one))]
+    beyond = [f"{one.name}: extrapolates: {'; '.join(one.extrapolates)}" for one in options if one.extrapolates]
     return [*off, *unknown, *beyond]
+
+
+def _off(one: Sized) -> Iterator[str]:
+    error = None if one.replica is None else backtest_error(one.replica)
+    if error is not None and not one.reliable:
+        share = f"{error * 100:.0f} %"
+        yield f"{one.name}: predicted p95 is off by {share} at measured rates left out: do not buy by its numbers"
+
+
+def _unmeasured(one: Sized) -> Iterator[str]:
+    """What no record tells of an option, where the plan hangs on it."""
+    if one.fleet is not None and one.fleet.least < one.fleet.peak and one.replica and one.replica.cold_start_s is None:
+        yield "its cold start was not measured, and autoscaling is planned as if it took no time"
+    if one.quality_asked and one.quality_met is None and not one.refused:
+        yield "its perplexity against fp32 was not measured, so its quality is not known"
+    for check in one.checks:
+        if check.found is None:
+            yield f"its {check.said} is not known, so that promise does not count as kept: {check.reason}"
+
+
+def _unsure(one: Sized) -> Iterator[str]:
+    """What makes an option's numbers less sure than their intervals say."""
+    if one.replica is not None and backtest_error(one.replica) is None:
+        yield "no back-test, since fewer than three rates below the knee were measured"
+    if one.fleet is not None and one.replica is not None and len(one.replica.service_s) == 1:
+        yield "one run: its interval does not hold what differs between runs"
+    if one.surface is not None and (one.surface.shard_error or 0) > SHARD_BOUND:
+        yield f"simulated in shards of {one.surface.shard} replicas, which makes latencies look longer"

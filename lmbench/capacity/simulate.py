@@ -103,8 +103,10 @@ def _lone_server(lanes: int) -> Callable[[Times, Times], Times]:
         work = np.cumsum(service, axis=1)
         starts = np.maximum.accumulate(np.maximum(moments - work + service, free[:, None]), axis=1)
         ends = starts + work
+        # A wait is until the request before has ended: end - service - moment would leave rounding where nobody waited.
+        before = np.column_stack([free, ends[:, :-1]])
         free[:] = ends[:, -1]
-        return np.maximum(0.0, ends - service - moments)
+        return np.maximum(0.0, before - moments)
 
     return waits
 

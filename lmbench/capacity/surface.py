@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmbench.capacity.formulas import gik_mean_wait, mmk_mean_wait
-from lmbench.capacity.nouns import Replica, Surface
+from lmbench.capacity.nouns import Replica, Runs, Surface
 from lmbench.capacity.plan_file import QUANTILES
-from lmbench.capacity.simulate import Draw, Shard, Simulated, Times, simulate
+from lmbench.capacity.simulate import Choices, Draw, Shard, Simulated, Times, simulate
 
 CALM = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 BUSY = (0.75, 0.8, 0.85, 0.9)
@@ -35,15 +35,13 @@ class _Point:
 
 def simulated_surface(replica: Replica, policy: str, *, peak: float, seed: int = 0) -> Surface:
     """The surface of `replica` behind a router of this policy, for a fleet that takes `peak` requests/s."""
-    service = np.asarray(replica.service_s)
-    full = replica.slots / float(service.mean())
-    whole = math.ceil(peak / full)
+    whole = math.ceil(peak / _full(replica))
     shard = 1 if policy == "random" else max(1, min(SHARD, whole))
     points = [point for share in (CALM, BUSY) for point in _points(replica, policy, shard, share, seed)]
-    tables = {f"latency{end}_s": _table([point.latency_s for point in points], end) for end in ("", "_low", "_high")}
+    tables = _tables("latency", [point.latency_s for point in points])
     firsts = [point.ttft_s for point in points if point.ttft_s is not None]
     if firsts:
-        tables |= {f"ttft{end}_s": _table(firsts, end) for end in ("", "_low", "_high")}
+        tables |= _tables("ttft", firsts)
     rates = tuple(point.rate for point in points)
     return Surface(
         option=replica.option,
@@ -59,7 +57,7 @@ def simulated_surface(replica: Replica, policy: str, *, peak: float, seed: int =
 
 def _points(replica: Replica, policy: str, shard: int, shares: Sequence[float], seed: int) -> list[_Point]:
     """All lanes of these loads together; they must not be too different, as the busiest decides how long all of them warm up."""
-    full = replica.slots / float(np.mean(replica.service_s))
+    full = _full(replica)
     lanes = np.repeat(np.asarray(shares), LANES) * full * shard
     draw = _own_samples(replica, len(lanes), seed)
     found = simulate(Shard(replicas=shard, slots=replica.slots, policy=policy), lanes, draw, arrivals=ARRIVALS, seed=seed)
@@ -71,8 +69,7 @@ def _point(replica: Replica, rate: float, found: Simulated, lanes: slice, seed: 
     wait, first = found.wait_s[lanes], None
     if replica.first_token_s:
         rng = np.random.default_rng((seed, 1))
-        pool = rng.choice(np.asarray(replica.first_token_s), size=(len(wait), len(replica.first_token_s)))
-        first = wait + np.take_along_axis(pool, rng.integers(pool.shape[1], size=wait.shape), axis=1)
+        first = wait + _Samples.of(replica.first_token_s, len(wait), rng).drawn(rng, wait.shape[1])
     return _Point(
         rate=rate,
         latency_s=found.latency_s[lanes],
@@ -83,30 +80,68 @@ def _point(replica: Replica, rate: float, found: Simulated, lanes: slice, seed: 
 
 
 def _own_samples(replica: Replica, lanes: int, seed: int) -> Draw:
-    """Draws from the measured times; every lane from a sample of them of its own (bootstrap, Efron 1979)."""
-    times = np.asarray(replica.service_s)
-    pool = np.random.default_rng((seed, 2)).choice(times, size=(lanes, len(times)))
+    """Draws from the measured times, every lane from a sample of its own."""
+    samples = _Samples.of(replica.service_s, lanes, np.random.default_rng((seed, 2)))
 
     def draw(rng: np.random.Generator, shape: tuple[int, int]) -> Times:
-        if shape[0] != lanes:
-            return rng.choice(times, size=shape)
-        return np.take_along_axis(pool, rng.integers(pool.shape[1], size=shape), axis=1)
+        return samples.drawn(rng, shape[1]) if shape[0] == lanes else rng.choice(_pooled(replica), size=shape)
 
     return draw
 
 
-def _table(points: Sequence[Times], end: str) -> dict[str, tuple[float, ...]]:
-    """Quantile -> its value at each load: over all lanes, or the end of the middle 95 % of the lanes' own; never falling."""
-    table = {}
-    for name in QUANTILES:
-        share = float(name[1:]) / 100
-        if end:
-            lanes = [np.quantile(point, share, axis=1) for point in points]
-            values = [float(np.quantile(one, 0.025 if end == "_low" else 0.975)) for one in lanes]
-        else:
-            values = [float(np.quantile(point, share)) for point in points]
-        table[name] = tuple(float(value) for value in np.maximum.accumulate(values))
-    return table
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Samples:
+    """What each lane draws from: a run, and a sample of that run's times with replacement.
+
+    The bootstrap of Efron (1979) on two levels (Davison & Hinkley 1997, 3.8): runs differ by more than chance within them does,
+    and a fleet meets the machine in one such state, not in their mean. The lanes of a load take the runs in turn, so that each
+    run has its share of them.
+    """
+
+    pool: Times
+    """[lanes, most times of a run]; the first `sizes` of a lane are its own."""
+    sizes: Choices
+
+    @classmethod
+    def of(cls, runs: Runs, lanes: int, rng: np.random.Generator) -> _Samples:
+        sizes = np.array([len(runs[lane % LANES % len(runs)]) for lane in range(lanes)])
+        pool = np.zeros((lanes, sizes.max()))
+        for lane, size in enumerate(sizes):
+            pool[lane, :size] = rng.choice(np.asarray(runs[lane % LANES % len(runs)]), size=size)
+        return cls(pool=pool, sizes=sizes)
+
+    def drawn(self, rng: np.random.Generator, count: int) -> Times:
+        """[lanes, count] of them."""
+        places = (rng.random((len(self.sizes), count)) * self.sizes[:, None]).astype(np.int64)
+        return np.take_along_axis(self.pool, places, axis=1)
+
+
+def _pooled(replica: Replica) -> Times:
+    return np.concatenate([np.asarray(run) for run in replica.service_s])
+
+
+def _full(replica: Replica) -> float:
+    """Requests/s that keep every slot of one replica busy in its slowest run: no lane may be asked for more."""
+    return replica.slots / replica.slowest_service_s
+
+
+def _tables(kind: str, points: Sequence[Times]) -> dict[str, dict[str, tuple[float, ...]]]:
+    """The fields of a Surface: each quantile at each load, over all lanes and the ends of the middle 95 % of the lanes' own.
+
+    Never falling.
+    """
+    shares = [float(name[1:]) / 100 for name in QUANTILES]
+    lanes = [np.quantile(point, shares, axis=1) for point in points]
+    sides = {
+        "": [np.quantile(point, shares) for point in points],
+        "_low": [np.quantile(one, 0.025, axis=1) for one in lanes],
+        "_high": [np.quantile(one, 0.975, axis=1) for one in lanes],
+    }
+    rising = {end: np.maximum.accumulate(values) for end, values in sides.items()}
+    return {
+        f"{kind}{end}_s": {name: tuple(values[:, place].tolist()) for place, name in enumerate(QUANTILES)}
+        for end, values in rising.items()
+    }
 
 
 def _shard_error(replica: Replica, policy: str, shard: int, points: Sequence[_Point], seed: int) -> float:
@@ -118,7 +153,7 @@ def _shard_error(replica: Replica, policy: str, shard: int, points: Sequence[_Po
 
 def _closed_form(replica: Replica, rates: Sequence[float], waits: Sequence[float]) -> Mapping[str, tuple[float, ...]]:
     """Mean waits of one replica by itself, Poisson arrivals: what a router that looks at the load must stay below."""
-    times = np.asarray(replica.service_s)
+    times = _pooled(replica)
     mean, scv = float(times.mean()), float(times.var() / times.mean() ** 2)
     return {
         "simulated": tuple(waits),

@@ -43,6 +43,7 @@ def cli() -> None:
     On a server:            lmbench load --url URL    what it sustains, what breaks first, does it recover?
     Before a gate:          lmbench gate selftest     what slowdowns can this machine see today?
     Before buying:          lmbench capacity plan P   how many of which machine, at what cost, how sure?
+    Before training:        lmbench capacity train P  how long, at what cost, in time?
     To show it all:         lmbench site              every run, trend and plan as pages that need no server
     """
 

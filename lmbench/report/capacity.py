@@ -37,6 +37,10 @@ class CapacityReport:
     """Stored runs that were read."""
     problems: tuple[str, ...] = ()
     """Stored files that were left out, and why."""
+    model: str = ""
+    """The model it is for, where the traffic is of several and each has a plan of its own."""
+    share: float = 1.0
+    """Of the traffic's requests."""
 
     @property
     def kept(self) -> tuple[Sized, ...]:

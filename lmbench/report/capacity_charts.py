@@ -8,6 +8,7 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from lmbench.base.units import pretty
+from lmbench.capacity.nouns import OTHER_RATES, BackTest, Replica
 from lmbench.capacity.plan import Sized
 from lmbench.report.capacity import CapacityReport, at_peak
 from lmbench.report.charts import (
@@ -78,7 +79,7 @@ def _curve(report: CapacityReport, one: Sized) -> Markup:
     surface, replica = one.surface, report.measured.get(one.name)
     if surface is None:
         return Markup("")
-    tests, peak = (replica.backtests if replica else ()), at_peak(report.plan, one)
+    tests, peak = (_left_out(replica) if replica else []), at_peak(report.plan, one)
     limit = report.plan.request.slo.limits.get(("latency", P95))
     low, middle, high = (table[P95] for table in (surface.latency_low_s, surface.latency_s, surface.latency_high_s))
     x, y = Axis(title="rate of one replica", unit="requests/s", zero=True), Axis(title="latency p95", unit="s", zero=True)
@@ -103,6 +104,11 @@ def _curve(report: CapacityReport, one: Sized) -> Markup:
         parts += [_DOT.format(colour, rounded(across.place(a)), rounded(up.place(b))) for a, b in points if colour < 2]
         keys.append(_KEY.format(colour, DASHES[colour] if colour < 2 else "", name))
     return figure(f"{one.name}: latency p95 by the rate of one replica", parts, Markup("").join(keys))
+
+
+def _left_out(replica: Replica) -> list[BackTest]:
+    """One prediction per measured rate: those from older runs are in the table."""
+    return [test for test in replica.backtests if test.source == OTHER_RATES]
 
 
 def _path(points: Sequence[tuple[float, float]], across: Scale, up: Scale) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from lmbench.base.units import UNKNOWN, pretty
+from lmbench.capacity.nouns import ERROR_RATE, Check
 from lmbench.capacity.plan import Plan, Sized
 from lmbench.capacity.sizing import quantile_at
 from lmbench.report.capacity import at_peak
@@ -12,7 +13,6 @@ from lmbench.report.capacity import at_peak
 DAGGER = "†"
 OVERLOAD = "overload"
 KWH = 3.6e6
-SECONDS_PER_DAY = 86400
 
 
 def figure(value: float | None) -> str:
@@ -53,14 +53,32 @@ def seconds(value: float) -> str:
     return pretty(value, "s") if math.isfinite(value) else OVERLOAD
 
 
+def amount(name: str, value: float) -> str:
+    """Of a promise that no queue changes: a share of the requests, or a time."""
+    return share(value) if name == ERROR_RATE else pretty(value, "s")
+
+
+def estimate(check: Check) -> str:
+    """What is known of it, with its interval: '20.1 ms (19.8..20.4 ms)'."""
+    if check.found is None:
+        return UNKNOWN
+    low, value, high = (amount(check.name, one) for one in (check.found.low, check.found.value, check.found.high))
+    return f"{value} ({_ends(low, high)})"
+
+
+def _ends(low: str, high: str) -> str:
+    """An interval that names its unit once."""
+    same = low.partition(" ")[2] == high.partition(" ")[2]
+    return f"{low.partition(' ')[0] if same else low}..{high}"
+
+
 def at_the_peak(plan: Plan, one: Sized, kind: str, quantile: str) -> str:
     """A promised quantile in the busiest minute, with its interval: '25 ms (24.1..25.9 ms)'."""
     if one.surface is None:
         return UNKNOWN
     rate = at_peak(plan, one)
     low, value, high = (seconds(quantile_at(one.surface, kind, quantile, rate, side)) for side in ("low", "mid", "high"))
-    same = low.partition(" ")[2] == high.partition(" ")[2]
-    return f"{value} ({low.partition(' ')[0] if same else low}..{high})"
+    return f"{value} ({_ends(low, high)})"
 
 
 def running(one: Sized) -> str:

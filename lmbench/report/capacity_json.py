@@ -9,15 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
+from lmbench.capacity.mix import Total, cheapest, totals
 from lmbench.capacity.nouns import Replica
 from lmbench.capacity.plan import Plan, Sized, backtest_error
 from lmbench.capacity.scenarios import Outlook
 from lmbench.capacity.sizing import quantile_at
 from lmbench.report.capacity import CapacityReport, at_peak, reliable
+from lmbench.report.capacity_mix import by_model, together
 from lmbench.report.capacity_options import NO_POWER, NO_PRICE
 from lmbench.report.capacity_words import sureness, verdict, warnings, why_not
 
@@ -27,8 +30,36 @@ SAMPLES = ("service_s", "first_token_s")
 """Of a replica: one number per request, summarised here and kept in the records."""
 
 
-def capacity_json(report: CapacityReport) -> dict[str, Any]:
-    """The plan, its inputs and its answer. Times in seconds, sizes in bytes, rates in requests/s, costs as in the plan file."""
+def capacity_json(reports: Sequence[CapacityReport]) -> dict[str, Any]:
+    """The plan, its inputs and its answer. Times in seconds, sizes in bytes, rates in requests/s, costs as in the plan file.
+
+    Of a mix each model's plan under 'models', and all of them together under 'total'.
+    """
+    plans = by_model(reports)
+    if not plans:
+        return _plan(reports[0])
+    found = plain(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "plan_file": reports[0].source,
+            "verdict": together(reports),
+            "total": {
+                "options": [
+                    {"name": name, **_total(one)}
+                    for name, one in zip(reports[0].plan.request.options, totals(plans), strict=True)
+                ],
+                "cheapest": _total(cheapest(plans)),
+            },
+        }
+    )
+    return {**found, "models": {one.model: {"share": one.share, **_plan(one)} for one in reports}}
+
+
+def _total(one: Total) -> dict[str, Any]:
+    return {**asdict(one), "keeps_every_promise": one.keeps}
+
+
+def _plan(report: CapacityReport) -> dict[str, Any]:
     plan, front, kept = report.plan, report.front, report.kept
     found = plain(
         {
@@ -87,6 +118,7 @@ def _option(report: CapacityReport, one: Sized) -> dict[str, Any]:
         "cost_per_million_tokens": one.cost_per_million_tokens,
         "joules_per_million_tokens": one.joules_per_million_tokens,
         "quality_met": one.quality_met,
+        "steady_promises": [{**asdict(check), "holds": check.holds} for check in one.checks],
         "what_happens_when": [_outlook(outlook) for outlook in one.outlooks],
         "tornado": [asdict(swing) for swing in one.tornado],
         "surface": asdict(one.surface) if one.surface else None,
@@ -128,7 +160,8 @@ def _replica(replica: Replica) -> dict[str, Any]:
         **found,
         "backtests": [{**asdict(test), "error": test.error} for test in replica.backtests],
         "backtest_error": backtest_error(replica),
-        **{name: _summary(getattr(replica, name)) for name in SAMPLES},
+        "runs": len(replica.service_s),
+        **{name: _summary(list(chain.from_iterable(getattr(replica, name)))) for name in SAMPLES},
     }
 
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from lmbench.base.units import UNKNOWN, pretty
-from lmbench.capacity.plan import Plan, Sized
+from lmbench.capacity.nouns import OLDER_RUNS, OTHER_RATES
+from lmbench.capacity.plan import Plan, Sized, backtest_errors
 from lmbench.report.capacity import CapacityReport, Front
 from lmbench.report.capacity_figures import (
     KWH,
-    SECONDS_PER_DAY,
+    amount,
     at_the_peak,
+    estimate,
     figure,
     marked,
     money,
@@ -68,6 +70,8 @@ def _lines(report: CapacityReport) -> Iterator[Line]:
     yield from _size()
     for (kind, quantile), limit in request.slo.limits.items():
         yield f"{kind} {quantile} <= {pretty(limit, 's')}", partial(_latency, plan, kind, quantile)
+    for name, limit in request.slo.steady.items():
+        yield f"{name.replace('_', ' ')} <= {amount(name, limit)}", partial(_check, name)
     floor = request.slo.perplexity_ratio
     yield f"perplexity{f' <= {floor:.4g}x' if floor is not None else ''}", _quality
     yield from _costs()
@@ -88,7 +92,7 @@ def _size() -> Iterator[Line]:
 def _costs() -> Iterator[Line]:
     yield "cost per hour", lambda one: _priced(one, one.cost_per_hour)
     yield "cost per 1M tokens", lambda one: _priced(one, one.cost_per_million_tokens)
-    yield "power, mean", lambda one: _energy(one, lambda joules: pretty(joules / SECONDS_PER_DAY, "W"))
+    yield "power, mean", lambda one: Cell(reason=NO_POWER) if one.power_w is None else Cell(text=pretty(one.power_w, "W"))
     yield "energy per day", lambda one: _energy(one, lambda joules: f"{figure(joules / KWH)} kWh")
     yield "energy per 1M tokens", _energy_per_token
 
@@ -109,9 +113,14 @@ def _evidence(report: CapacityReport) -> Iterator[Line]:
 
     def requests(one: Sized) -> Cell:
         found = report.measured.get(one.name)
-        return Cell(text=f"n = {len(found.service_s):,}" if found else UNKNOWN, touched=False)
+        return Cell(text=f"n = {sum(map(len, found.service_s)):,}" if found else UNKNOWN, touched=False)
+
+    def runs(one: Sized) -> Cell:
+        found = report.measured.get(one.name)
+        return Cell(text=f"{len(found.service_s)}" if found else UNKNOWN, touched=False)
 
     yield "measured up to", rate
+    yield "runs in the interval", runs
     yield "requests measured", requests
     yield "back-test of p95", _backtest
     yield "broke first", _bottleneck
@@ -144,6 +153,12 @@ def _headroom(one: Sized) -> Cell:
 
 def _latency(plan: Plan, kind: str, quantile: str, one: Sized) -> Cell:
     return Cell(text=at_the_peak(plan, one, kind, quantile))
+
+
+def _check(name: str, one: Sized) -> Cell:
+    """What more replicas cannot change; at rates that were not measured it may be something else all the same."""
+    (check,) = (check for check in one.checks if check.name == name)
+    return Cell(text=estimate(check), reason="" if check.found else check.reason)
 
 
 def _quality(one: Sized) -> Cell:
@@ -200,11 +215,16 @@ def _measured(one: Sized, name: str, unit: str) -> Cell:
 
 
 def _backtest(one: Sized) -> Cell:
-    errors = [abs(test.error) for test in one.replica.backtests if test.below_knee] if one.replica else []
-    if not errors:
+    errors = {source: backtest_errors(one.replica, source) for source in (OTHER_RATES, OLDER_RUNS)} if one.replica else {}
+    said = [
+        f"{percent(statistics.median(found))}, {percent(max(found))} (n = {len(found)})"
+        f"{' from older runs' if source == OLDER_RUNS else ''}"
+        for source, found in errors.items()
+        if found
+    ]
+    if not said:
         return Cell(reason="fewer than three rates below the knee were measured")
-    text = f"{percent(statistics.median(errors))}, {percent(max(errors))} (n = {len(errors)})"
-    return Cell(text=text, touched=False)
+    return Cell(text="; ".join(said), touched=False)
 
 
 def _shard(one: Sized) -> Cell:

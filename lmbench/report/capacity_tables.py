@@ -80,8 +80,11 @@ def backtests(report: CapacityReport) -> Table:
         if (replica := report.measured.get(name := one.name)) is not None
         for test in replica.backtests
     ]
-    head = ("option", "rate", "n", "measured p95", "predicted p95", "error")
-    note = "One replica as it was measured. Each rate was left out, its latency p95 predicted from the other rates, and compared."
+    head = ("option", "rate", "n", "predicted from", "measured p95", "predicted p95", "error")
+    note = (
+        "One replica as it was measured. Each rate of the newest run was left out, its latency p95 predicted from its other "
+        "rates, and where there are older runs from those alone, and compared."
+    )
     return Table(title="Back-test", head=head, rows=tuple(rows), notes=(note,))
 
 
@@ -173,7 +176,7 @@ def _ready(one: Sized, minutes: slice) -> str:
 
 def _backtest(test: BackTest) -> tuple[str, ...]:
     times = (pretty(value, "s") for value in (test.measured_p95_s, test.predicted_p95_s))
-    return f"{figure(test.rate)} requests/s", f"{test.requests:,}", *times, pretty_change(1 + test.error)
+    return f"{figure(test.rate)} requests/s", f"{test.requests:,}", test.source, *times, pretty_change(1 + test.error)
 
 
 def _source(text: str) -> tuple[str, str, str]:

@@ -2,50 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
-from rich.text import Text
 
 from lmbench.report.capacity import CapacityReport, reliable
-from lmbench.report.capacity_figures import DAGGER
+from lmbench.report.capacity_mix import by_model, together, total_table
 from lmbench.report.capacity_options import option_table
 from lmbench.report.capacity_tables import short_tables
-from lmbench.report.capacity_words import LEGEND, TITLE, asked, sureness, verdict, warnings
+from lmbench.report.capacity_words import LEGEND, asked, heading, sureness, title, verdict, warnings
+from lmbench.report.table_text import GAP, say, show
 from lmbench.report.tables import Table
-from lmbench.report.terminal import TIE, clipped, emit, wrapped
-
-GAP = 2
-NAMES, SHORTEST = ("option", "what happens", "input", "machine class", "stored run"), 8
-"""Columns of names, which may be cut in the middle, and the least that is left of them."""
-STAR = "*"
-"""In place of the dagger where the terminal's encoding has none."""
+from lmbench.report.terminal import clipped
 
 
-def render_capacity(report: CapacityReport, console: Console) -> None:
-    """Print the whole plan; the answer fits the first screen."""
-    description = report.plan.request.description
-    _say(console, [f"{TITLE}: {description}" if description else TITLE], "bold")
-    _say(console, (f"Warning: {text}" for text in warnings(report)), "yellow")
+def render_capacity(reports: Sequence[CapacityReport], console: Console) -> None:
+    """Print the whole plan, model after model where there are several; the answer fits the first screen."""
+    say(console, [title(reports[0])], "bold")
+    mix = by_model(reports)
+    if mix:
+        say(console, [together(reports)], "bold green" if all(one.kept for one in reports) else "bold red")
+    for report in reports:
+        _model(report, console)
+    if mix:
+        show(console, total_table(reports))
+    say(console, ["", *LEGEND], "dim")
+
+
+def _model(report: CapacityReport, console: Console) -> None:
+    if report.model:
+        say(console, ["", heading(report)], "bold underline")
+    say(console, (f"Warning: {text}" for text in warnings(report)), "yellow")
     lead, *others = verdict(report)
     good = report.kept and reliable(report.kept[0]) is not False
-    _say(console, [lead], "bold green" if good else "bold red")
-    _say(console, others, "")
-    _say(console, sureness(report), "")
-    _say(console, asked(report.plan), "dim")
+    say(console, [lead], "bold green" if good else "bold red")
+    say(console, others, "")
+    say(console, sureness(report), "")
+    say(console, asked(report.plan), "dim")
     options = option_table(report)
     if options is not None:
-        _show(console, options, _side_by_side(options, console.width))
+        show(console, options, _side_by_side(options, console.width))
     for table in short_tables(report):
-        _show(console, table, _plain(table, console.width))
-    _say(console, ["", *LEGEND], "dim")
-
-
-def _show(console: Console, table: Table, lines: Iterable[str]) -> None:
-    _say(console, ["", table.title], "bold")
-    for line in lines:
-        _emit(console, line, "") if len(line) <= console.width else _say(console, [line], "")
-    _say(console, table.notes, "dim")
+        show(console, table)
 
 
 def _side_by_side(table: Table, width: int) -> Iterator[str]:
@@ -71,40 +69,5 @@ def _block(names: Sequence[str], columns: Sequence[Sequence[str]], first: int, r
         yield f"{name:<{first}}{' ' * GAP}{(' ' * GAP).join(cells)}".rstrip()
 
 
-def _plain(table: Table, width: int) -> Iterator[str]:
-    """Head and rows in columns. Where it is narrow names give way, down to SHORTEST, then sentences: no figure is ever cut."""
-    lines = (table.head, *table.rows)
-    widths = [max(len(line[place]) for line in lines) for place in range(len(table.head))]
-    names = [place for place, head in enumerate(table.head) if head in NAMES]
-    while sum(widths) + GAP * (len(widths) - 1) > width:
-        widest = max(names, key=widths.__getitem__, default=None)
-        if widest is None or widths[widest] <= SHORTEST:
-            yield from (_sentence(table.head, row) for row in table.rows)
-            return
-        widths[widest] -= 1
-    for line in lines:
-        cells = (f"{clipped(cell, size):<{size}}" for cell, size in zip(line, widths, strict=True))
-        yield (" " * GAP).join(cells).rstrip()
-
-
-def _sentence(head: Sequence[str], row: Sequence[str]) -> str:
-    return f"{row[0]}: {', '.join(f'{name} {cell}' for name, cell in zip(head[1:], row[1:], strict=True))}"
-
-
 def _wide(column: Sequence[str]) -> int:
     return max(map(len, column))
-
-
-def _say(console: Console, texts: Iterable[str], style: str) -> None:
-    """Each text wrapped to the width, its further lines indented; an empty one is an empty line."""
-    for text in texts:
-        for number, line in enumerate([*wrapped(text.replace(" %", TIE + "%"), console.width - GAP, 0)] or [Text("")]):
-            _emit(console, " " * (GAP if number else 0) + line.plain, style)
-
-
-def _emit(console: Console, line: str, style: str) -> None:
-    try:
-        DAGGER.encode(console.encoding)
-    except UnicodeEncodeError:
-        line = line.replace(DAGGER, STAR)
-    emit(console, Text(line, style=style))

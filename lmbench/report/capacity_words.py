@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
+
 from lmbench.base.units import pretty
-from lmbench.capacity.plan import MEMORY_SHARE, Plan, Sized, backtest_error
+from lmbench.capacity.nouns import OLDER_RUNS, OTHER_RATES, Check
+from lmbench.capacity.plan import MEMORY_SHARE, Plan, Sized, backtest_error, backtest_errors
 from lmbench.capacity.plan_file import Option, PlanRequest
 from lmbench.report.capacity import CapacityReport, reliable
-from lmbench.report.capacity_figures import DAGGER, figure, marked, money, percent, running, shares
+from lmbench.report.capacity_figures import DAGGER, amount, estimate, figure, marked, money, percent, running, shares
 
 TITLE = "Capacity plan"
 UNRELIABLE = "Do not buy by this yet:"
 NONE = "No option keeps every promise: do not buy by this plan."
 LEGEND = (
     f"{DAGGER}: goes beyond the rates or lengths that were measured (see the warnings).",
-    "Intervals (a..b) hold 95 % of what chance and few measured requests leave open; they say nothing of other machines, other "
-    "text or later versions.",
+    "Intervals (a..b) hold 95 % of what chance, few measured requests and the differences between the runs that were used leave "
+    "open; they say nothing of other machines, other text or later versions.",
     "Costs are in the currency of the plan file; prices and powers are the plan file's own. A replica is one machine. Tokens, in "
     "costs and energies, are those of answers.",
     "Attainment: the share of the day's requests that arrive in minutes in which every limit is kept. Headroom: how much more "
@@ -26,6 +30,17 @@ LEGEND = (
 )
 
 
+def title(report: CapacityReport) -> str:
+    """'Capacity plan: chat'."""
+    description = report.plan.request.description
+    return f"{TITLE}: {description}" if description else TITLE
+
+
+def heading(report: CapacityReport) -> str:
+    """Which part of a mix of models it plans: 'gpt: 66.7 % of the requests, on replicas of its own'; empty for a whole plan."""
+    return f"{report.model}: {percent(report.share)} of the requests, on replicas of its own" if report.model else ""
+
+
 def described(option: Option) -> str:
     """'gpt-mini / torch / int8-dynamic', and the machine class where the plan file names one."""
     axes = f"{option.model} / {option.backend} / {option.compression}"
@@ -35,6 +50,7 @@ def described(option: Option) -> str:
 def promises(request: PlanRequest) -> str:
     """'latency p95 <= 500 ms and perplexity <= 1.01x'."""
     limits = [f"{kind} {quantile} <= {pretty(limit, 's')}" for (kind, quantile), limit in request.slo.limits.items()]
+    limits += [f"{name.replace('_', ' ')} <= {amount(name, limit)}" for name, limit in request.slo.steady.items()]
     floor = request.slo.perplexity_ratio
     return " and ".join(limits + ([f"perplexity <= {floor:.4g}x that of fp32"] if floor is not None else []))
 
@@ -57,11 +73,19 @@ def why_not(plan: Plan, one: Sized) -> str:
     if one.quality_met is False and one.replica is not None:
         floor = plan.request.slo.perplexity_ratio
         found.append(f"its perplexity is {one.replica.perplexity_ratio:.4f}x that of fp32, promised is at most {floor:.4g}x")
+    found += [_broken(check) for check in one.checks if not check.holds]
     memory = one.memory
     if memory is not None and memory.fits is False:
         needed, there = pretty(memory.needed_bytes, "bytes"), pretty(memory.machine_bytes, "bytes")
         found.append(f"it needs {needed} of memory, and of {there} at most {percent(MEMORY_SHARE, 0)} may be filled")
     return "; ".join(found) or "it does not keep every promise"
+
+
+def _broken(check: Check) -> str:
+    """Why a promise that no replica more can keep does not hold."""
+    if check.found is None:
+        return f"its {check.said} is not known ({check.reason})"
+    return f"its {check.said} is {estimate(check)}, promised is at most {amount(check.name, check.limit)}"
 
 
 def sureness(report: CapacityReport) -> list[str]:
@@ -139,19 +163,28 @@ def _cost(one: Sized, kept: tuple[Sized, ...], place: int) -> str:
     if other is None or not other.cost_per_hour:
         return said
     ratio = one.cost_per_hour / other.cost_per_hour
-    if place > 0:
+    if place > 0 or ratio > 1:
         return f"{said}, {ratio:.3g}x as much as '{other.name}'"
     return f"{said}, {percent(1 - ratio, 0)} less than '{other.name}'" if ratio < 1 else f"{said}, as much as '{other.name}'"
 
 
 def _predicted(one: Sized) -> str:
     """How well p95 was predicted at rates that were left out."""
-    errors = [abs(test.error) for test in one.replica.backtests if test.below_knee] if one.replica else []
-    error = None if one.replica is None else backtest_error(one.replica)
-    if error is None:
+    if one.replica is None or backtest_error(one.replica) is None:
         return "p95 not back-tested"
-    rates = f"{len(errors)} held-out rate{'s' if len(errors) > 1 else ''}"
-    return f"p95 predicted within {percent(error)} (worst {percent(max(errors))}) at {rates}"
+    errors, across = (backtest_errors(one.replica, source) for source in (OTHER_RATES, OLDER_RUNS))
+    said = []
+    if errors:
+        rates = f"{len(errors)} held-out rate{'s' if len(errors) > 1 else ''}"
+        said.append(f"{_within(errors)} at {rates}")
+    if across:
+        runs = len(one.replica.service_s) - 1
+        said.append(f"{_within(across)} from {runs} older run{'s' if runs > 1 else ''} alone")
+    return f"p95 predicted {' and '.join(said)}"
+
+
+def _within(errors: Sequence[float]) -> str:
+    return f"within {percent(statistics.median(errors))} (worst {percent(max(errors))})"
 
 
 def _may_fail(request: PlanRequest) -> str:

@@ -174,6 +174,9 @@ def _ceilings(setting: Setting, progress: Callable[[str], None], asked: list[Cei
 
 def _roofs(asked: Sequence[Ceilings]) -> dict[str, Any]:
     """What MFU and MBU were computed against, for the record's details; nothing where the workload did not ask."""
+    if not asked:
+        return {}
+    one = asked[-1]
     return {
         "ceilings": {
             "matmul_flops": dict(one.matmul_flops),
@@ -181,7 +184,6 @@ def _roofs(asked: Sequence[Ceilings]) -> dict[str, Any]:
             "measured_at": one.measured_at,
             "threads": one.details.get("threads"),
         }
-        for one in asked[-1:]
     }
 
 

@@ -23,6 +23,7 @@ NAVIGATION = (
     ("matrix.html", "Matrix"),
     ("load.html", "Load"),
     ("training.html", "Training"),
+    ("roofline.html", "Roofline"),
     ("capacity.html", "Capacity"),
     ("environment.html", "Environment"),
     ("method.html", "Method"),

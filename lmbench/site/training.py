@@ -1,11 +1,15 @@
-"""Training: steps, tokens per second, utilization and memory of every training case."""
+"""Training: steps, tokens per second, utilization and memory of every training case, and what plans make of them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from lmbench.base.errors import SubjectError
+from lmbench.capacity.training import LEFT_OUT, training_plan
 from lmbench.record.record import Record
 from lmbench.report.scale import Axis
+from lmbench.report.training_plan import INTERVAL, TrainingReport, answer, span, training_table
 from lmbench.site.nouns import Page, Stored, Trail
 from lmbench.site.plots import Curve, Plot
 
@@ -13,8 +17,11 @@ WORKLOADS = ("training_step", "training_memory")
 SHOWN = ("trained_tokens_per_s", "step_p50_s", "mfu", "loss_after", "peak_rss_bytes", "optimizer_bytes")
 
 
-def page(stored: Stored) -> Page:
-    """The newest record of every training case, and the times of its steps."""
+BILLION = 1e9
+
+
+def page(stored: Stored, trainings: Sequence[TrainingReport] = ()) -> Page:
+    """The newest record of every training case, what it takes per billion tokens, training plans, and the times of its steps."""
     trails = [trail for trail in stored.trails.values() if trail.workload in WORKLOADS]
     measured = [(trail, trail.measured) for trail in trails if trail.measured is not None]
     plots = [plot for trail, record in measured for plot in _steps(trail, record)]
@@ -25,7 +32,14 @@ def page(stored: Stored) -> Page:
         template="training.html.j2",
         scripts=("uplot.js", "plots.js"),
         data={"plots": [plot.to_json() for plot in plots], "columns": {}},
-        content={"rows": [_row(trail, record, shown) for trail, record in measured], "shown": shown, "plots": plots},
+        content={
+            "rows": [_row(trail, record, shown) for trail, record in measured],
+            "shown": shown,
+            "per_billion": list(_per_billion(measured)),
+            "caveats": (INTERVAL, f"{LEFT_OUT[:1].upper()}{LEFT_OUT[1:]}."),
+            "plans": [(one, answer(one.plans), training_table(one.plans)) for one in trainings],
+            "plots": plots,
+        },
     )
 
 
@@ -37,6 +51,17 @@ def _row(trail: Trail, record: Record, shown: list[str]) -> dict[str, Any]:
         "precision": str(record.details.get("precision") or "-"),
         "at": record.started_at,
     }
+
+
+def _per_billion(measured: Sequence[tuple[Trail, Record]]) -> Iterator[dict[str, Any]]:
+    """One machine, one billion tokens, by every record that tells a rate."""
+    for trail, record in measured:
+        try:
+            plan = training_plan(record, BILLION)
+        except SubjectError:
+            continue
+        told = {"time": span(plan.time_s, plan.time_interval_s), "path": f"cases/{trail.slug}.html"}
+        yield {"id": trail.newest.case.id, "machine_class": trail.machine_class, "plan": plan, **told}
 
 
 def _steps(trail: Trail, record: Record) -> list[Plot]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from lmbench.capacity.measured import Source
+from lmbench.capacity.matching import Source
 from lmbench.load.requests import Request
 from lmbench.load.shapes import Ramp
 from lmbench.measure.measurement import metric
@@ -46,18 +47,21 @@ def record(workload: str, compression: str, params: Mapping[str, Any], metrics: 
     )
 
 
-def service_times(mean_s: float, scv: float, seed: int = 7) -> Any:
-    """Gamma service times of this mean and squared coefficient of variation, one per request number; constant for scv 0."""
-    if scv == 0:
-        return lambda _: mean_s
-    drawn = np.random.default_rng(seed).gamma(1 / scv, mean_s * scv, size=200_000)
+def service_times(mean_s: float, scv: float, seed: int = 7, fails_each: int = 0) -> Any:
+    """Gamma service times of this mean and squared coefficient of variation, one per request number; constant for scv 0.
+
+    Every `fails_each`-th request fails.
+    """
+    drawn = np.random.default_rng(seed).gamma(1 / scv, mean_s * scv, size=200_000) if scv else np.full(1, mean_s)
 
     def of(request: Request) -> float:
-        return float(drawn[request.index % len(drawn)])
+        bad = fails_each and request.index % fails_each == fails_each - 1
+        return float(drawn[request.index % len(drawn)]) * (-1 if bad else 1)
 
     return of
 
 
+@cache
 def stress(
     compression: str = "none",
     *,
@@ -67,11 +71,12 @@ def stress(
     start: float = 20.0,
     growth: float = 1.3,
     kind: str = "decoder",
+    fails_each: int = 0,
     at: str = "2026-01-01T00:00:00+00:00",
 ) -> Record:
-    """A ramp of 60 s steps against a service of known times, under 'latency within 10 service times for 95 %'."""
-    ramp = Ramp(start_rate=start, growth=growth, max_steps=10, step_s=60.0, recovery_s=5.0)
-    found = virtual(service_times(mean_s, scv), ramp=ramp, slo=Slo(latency_s=10 * mean_s), workers=workers)
+    """A ramp of 30 s steps against a service of known times, under 'latency within 10 service times for 95 %'."""
+    ramp = Ramp(start_rate=start, growth=growth, max_steps=10, step_s=30.0, recovery_s=5.0)
+    found = virtual(service_times(mean_s, scv, fails_each=fails_each), ramp=ramp, slo=Slo(latency_s=10 * mean_s), workers=workers)
     return Record(
         case=case("stress", compression, {"workers": workers, "prompt_tokens": 32, "output_tokens": 2}, kind),
         status="ok",
@@ -101,3 +106,12 @@ def sources(compression: str = "none", *, ratio: float = 1.0, cold_start_s: floa
         record("cold_start", compression, {}, {"cold_start_mean_s": cold_start_s}),
     ]
     return [Source(record=one, origin="run.json", memory_bytes=16 * GIB) for one in records]
+
+
+def of_model(known: Iterable[Source], name: str) -> list[Source]:
+    """The same, told of a model of another name."""
+
+    def renamed(one: Record) -> Record:
+        return replace(one, case=replace(one.case, model=replace(one.case.model, name=name)))
+
+    return [replace(source, record=renamed(source.record)) for source in known]

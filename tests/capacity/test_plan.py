@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from lmbench.capacity.sizing import QUEUE, RANGE, ceiling, fixed_fleet, quantile
 from lmbench.capacity.surface import simulated_surface
 from tests.capacity.records import sources
 
-EXPONENTIAL = tuple(float(one) for one in np.random.default_rng(1).exponential(0.1, size=4000))
+EXPONENTIAL = (tuple(float(one) for one in np.random.default_rng(1).exponential(0.1, size=4000)),)
 
 
 def surface(**changes: Any) -> Surface:
@@ -37,12 +38,13 @@ def surface(**changes: Any) -> Surface:
 
 
 def copy(**changes: Any) -> Replica:
-    return replace(Replica(option="x", slots=1, service_s=(0.05,), rates=(1.0, 8.0)), **changes)
+    return replace(Replica(option="x", slots=1, service_s=((0.05,),), rates=(1.0, 8.0)), **changes)
 
 
 def request(**more: Any) -> PlanRequest:
     base: dict[str, Any] = {
         "traffic": {"requests_per_s": 300.0},
+        "routing": "random",
         "slo": {"latency_p95_s": 0.1},
         "options": {
             "fp32": {"model": "gpt", "compression": "none", "price_per_hour": 1.0, "idle_w": 50, "busy_w": 150},
@@ -52,11 +54,18 @@ def request(**more: Any) -> PlanRequest:
     return PlanRequest.model_validate({**base, **more})
 
 
+@cache
+def measured(chosen: str, compression: str, **more: Any) -> Replica:
+    """What the records tell of an option, which is the same in many plans; `chosen` is the option as JSON."""
+    return replica("measured", Option.model_validate_json(chosen), sources(compression, **more))
+
+
 def planned(wanted: PlanRequest, **options: dict[str, Any]) -> Plan:
     known: dict[str, Replica | str] = {}
     for name, option in wanted.options.items():
+        evidence = option.model_copy(update={"price_per_hour": None, "idle_w": None, "busy_w": None, "memory_gib": None})
         try:
-            known[name] = replica(name, option, sources(option.compression, **options.get(name, {})))
+            known[name] = replace(measured(evidence.model_dump_json(), option.compression, **options.get(name, {})), option=name)
         except SubjectError as error:
             known[name] = str(error)
     return plan(wanted, demand(wanted.traffic), known)
@@ -79,11 +88,30 @@ def test_a_surface_of_exponential_times_is_m_m_1() -> None:
         assert all(list(values) == sorted(values) for values in table.values())
 
 
+def test_an_interval_over_several_runs_holds_what_differs_between_them() -> None:
+    """Two runs, the second half as slow again; each by itself, both, and the same run twice."""
+    slow = tuple(1.5 * value for value in EXPONENTIAL[0])
+    runs = {"quick": EXPONENTIAL, "slow": (slow,), "both": (EXPONENTIAL[0], slow), "same": (EXPONENTIAL[0],) * 2}
+    found = {
+        name: simulated_surface(copy(service_s=times, first_token_s=times), "random", peak=100.0) for name, times in runs.items()
+    }
+    assert found["both"].rates == found["slow"].rates, "no lane gets more than the slowest run could take"
+
+    def ends(name: str, kind: str = "latency") -> tuple[float, float]:
+        rate = found["slow"].rates[3]
+        return quantile_at(found[name], kind, "p95", rate, "low"), quantile_at(found[name], kind, "p95", rate, "high")
+
+    for kind in ("latency", "ttft"):
+        assert ends("both", kind)[0] == pytest.approx(ends("quick", kind)[0], rel=0.1)
+        assert ends("both", kind)[1] == pytest.approx(ends("slow", kind)[1], rel=0.1)
+        assert ends("both", kind)[1] / ends("both", kind)[0] > 1.3 > ends("same", kind)[1] / ends("same", kind)[0]
+
+
 def test_longer_service_times_only_scale_a_surface() -> None:
-    one = copy(service_s=EXPONENTIAL, first_token_s=(0.01, 0.02))
-    twice = replace(one, service_s=tuple(2 * value for value in EXPONENTIAL), first_token_s=(0.02, 0.04))
-    there = simulated_surface(twice, "power-of-two", peak=100.0)
-    here = scaled(simulated_surface(one, "power-of-two", peak=200.0), 2.0)
+    one = copy(service_s=EXPONENTIAL, first_token_s=((0.01, 0.02),))
+    twice = replace(one, service_s=(tuple(2 * value for value in EXPONENTIAL[0]),), first_token_s=((0.02, 0.04),))
+    there = simulated_surface(twice, "power-of-two", peak=10.0)
+    here = scaled(simulated_surface(one, "power-of-two", peak=20.0), 2.0)
     np.testing.assert_allclose(here.rates, there.rates)
     for name in ("latency_s", "latency_low_s", "ttft_s", "ttft_high_s"):
         np.testing.assert_allclose(getattr(here, name)["p95"], getattr(there, name)["p95"], rtol=1e-9)
@@ -142,8 +170,8 @@ def test_a_trace_shapes_the_day() -> None:
 def test_autoscaling_follows_a_cold_start_behind() -> None:
     day = demand(Traffic(requests_per_s=100.0, profile="office"))
     rule = Autoscale(utilization=0.5, least=2)
-    at_once = scaled_fleet(day, copy(service_s=(0.1,), cold_start_s=1.0), 9.0, Redundancy(), rule)
-    late = scaled_fleet(day, copy(service_s=(0.1,), cold_start_s=1800.0), 9.0, Redundancy(), rule)
+    at_once = scaled_fleet(day, copy(service_s=((0.1,),), cold_start_s=1.0), 9.0, Redundancy(), rule)
+    late = scaled_fleet(day, copy(service_s=((0.1,),), cold_start_s=1800.0), 9.0, Redundancy(), rule)
     fixed = fixed_fleet(day, 9.0, Redundancy())
     assert min(at_once.ready) >= 2
     assert at_once.peak == math.ceil(max(day.per_minute) / 5.0)
@@ -205,6 +233,45 @@ def test_a_quality_floor_and_memory_decide_too() -> None:
     assert roomy.tokens_in_flight == pytest.approx((0.9 * 16 - 1.5) * (1 << 30) / 4096, rel=1e-6)
 
 
+def test_promises_that_no_replica_more_can_keep_decide_too() -> None:
+    """Of 10 ms of service half is the time of the second token; p95 of it is 9.7 ms."""
+    slo = {"latency_p95_s": 0.1, "tpot_p95_s": 0.02, "error_rate": 0.01}
+    kept = option(planned(request(slo=slo)), "fp32")
+    assert kept.meets
+    assert [(check.name, check.limit, check.holds) for check in kept.checks] == [
+        ("tpot p95", 0.02, True),
+        ("error_rate", 0.01, True),
+    ]
+    slow = option(planned(request(slo=slo | {"tpot_p95_s": 0.005})), "fp32")
+    assert slow.fleet == kept.fleet, "more of them would not help"
+    assert [check.holds for check in slow.checks] == [False, True]
+    assert not slow.meets
+    # One request in forty fails; the upper end of the interval counts, not the share itself.
+    flaky = {"fails_each": 40}
+    assert not option(planned(request(slo=slo | {"error_rate": 0.0255}), fp32=flaky), "fp32").meets
+    assert option(planned(request(slo=slo | {"error_rate": 0.05}), fp32=flaky), "fp32").meets
+
+
+def test_a_promise_that_the_records_cannot_tell_is_not_kept() -> None:
+    wanted = request(slo={"latency_p95_s": 0.1, "tpot_p95_s": 1.0})
+    known = replica("fp32", wanted.options["fp32"], sources())
+    blind = replace(known, steady={}, reasons={**known.reasons, "tpot p95": "was not streamed"})
+    found = plan(wanted, demand(wanted.traffic), {"fp32": blind, "int8": "nothing"})
+    (check,) = option(found, "fp32").checks
+    assert (check.found, check.holds) == (None, False)
+    assert not option(found, "fp32").meets
+    assert "fp32: its tpot p95 is not known, so that promise does not count as kept: was not streamed" in found.warnings
+
+
+def test_one_run_is_told_to_hold_no_difference_between_runs() -> None:
+    caution = "fp32: one run: its interval does not hold what differs between runs"
+    wanted = request(options={"fp32": {"model": "gpt"}})
+    known = replica("fp32", wanted.options["fp32"], sources())
+    for count in (1, 2):
+        found = plan(wanted, demand(wanted.traffic), {"fp32": replace(known, service_s=known.service_s * count)})
+        assert (caution in found.warnings) is (count == 1)
+
+
 def test_losing_a_zone_is_paid_for_and_survived() -> None:
     bare, safe = planned(request()), planned(request(redundancy={"zones": 3, "spare": 1}))
     one, other = option(bare, "fp32"), option(safe, "fp32")
@@ -235,12 +302,12 @@ def test_the_tornado_shows_which_input_the_number_hangs_on() -> None:
 
 def test_classes_stretch_the_measured_times_and_far_ones_are_refused() -> None:
     known = replica("fp32", Option(model="gpt"), sources())
-    mean = float(np.mean(known.service_s))
+    mean = known.mean_service_s
     same = mixed(known, {"a": RequestClass()}, limit=2.0)
-    assert float(np.mean(same.replica.service_s)) == pytest.approx(mean, rel=0.05)
+    assert same.replica.mean_service_s == pytest.approx(mean, rel=0.05)
     longer = mixed(known, {"a": RequestClass(share=1.0), "b": RequestClass(share=1.0, prompt_tokens=64)}, limit=2.0)
     # 64 tokens of prompt and 2 of output: 10 + 10 ms against 5 + 10 ms by the line of the latency records.
-    assert float(np.mean(longer.replica.service_s)) == pytest.approx(mean * (1 + 20 / 15) / 2, rel=0.05)
+    assert longer.replica.mean_service_s == pytest.approx(mean * (1 + 20 / 15) / 2, rel=0.05)
     assert longer.replica.prompt_tokens == pytest.approx(48.0)
     assert longer.beyond == ("class b: 64 prompt tokens, measured 32",)
     with pytest.raises(SubjectError, match="more than 2 times the measured 32"):
@@ -251,7 +318,10 @@ def test_classes_stretch_the_measured_times_and_far_ones_are_refused() -> None:
 
 def test_a_million_requests_per_second_are_planned_like_ten_thousand() -> None:
     """Shards stand for the fleet, so the numbers scale and the work does not."""
-    few, many = (planned(request(traffic={"requests_per_s": rate, "profile": "office"})) for rate in (1e4, 1e6))
+    busy = request(routing="least-loaded", options={"fp32": {"model": "gpt"}})
+    few, many = (
+        planned(busy.model_copy(update={"traffic": Traffic(requests_per_s=rate, profile="office")})) for rate in (1e4, 1e6)
+    )
     one, other = option(few, "fp32"), option(many, "fp32")
     assert one.fleet is not None and other.fleet is not None
     assert other.fleet.peak == pytest.approx(100 * one.fleet.peak, rel=0.01)

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from lmbench.capacity.measured import Source
-from lmbench.capacity.nouns import BackTest
+from lmbench.capacity.matching import Source
+from lmbench.capacity.nouns import OLDER_RUNS, OTHER_RATES, BackTest, Check
 from lmbench.capacity.plan import MemoryFit, Sized
 from lmbench.capacity.plan_file import PlanRequest
 from lmbench.capacity.scenarios import Outlook, Swing
@@ -26,13 +26,14 @@ from lmbench.report.capacity_figures import DAGGER, figure, money, share, shares
 from lmbench.report.capacity_html import render_capacity_html
 from lmbench.report.capacity_json import INFINITE, capacity_json, plain
 from lmbench.report.capacity_markdown import render_capacity_markdown
+from lmbench.report.capacity_mix import together, total_table
 from lmbench.report.capacity_options import NO_POWER, option_table
 from lmbench.report.capacity_tables import detail_tables, short_tables
 from lmbench.report.capacity_terminal import render_capacity
-from lmbench.report.capacity_words import NONE, UNRELIABLE, asked, sureness, verdict, warnings
+from lmbench.report.capacity_words import NONE, UNRELIABLE, asked, heading, promises, sureness, verdict, warnings
 from lmbench.report.tables import Table
 from lmbench.store.runs import StoredRun
-from tests.capacity.records import GIB, sources
+from tests.capacity.records import GIB, of_model, sources
 from tests.report.test_report_html import HOSTILE as MARKUP
 from tests.report.test_report_html import Outline
 
@@ -62,7 +63,8 @@ def run() -> StoredRun:
 
 @pytest.fixture(scope="module")
 def report(run: StoredRun) -> CapacityReport:
-    return planned(PlanRequest.model_validate(REQUEST), Path("a.plan.yaml"), [run], ["0002_x.json: found junk"])
+    (found,) = planned(PlanRequest.model_validate(REQUEST), Path("a.plan.yaml"), [run], ["0002_x.json: found junk"])
+    return found
 
 
 def changed(report: CapacityReport, name: str, **changes: Any) -> CapacityReport:
@@ -83,12 +85,12 @@ def row(table: Table | None, title: str) -> dict[str, str]:
 def shown(report: CapacityReport, width: int, encoding: str = "utf-8") -> str:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding=encoding, write_through=True)
-    render_capacity(report, Console(file=stream, width=width, force_terminal=False))
+    render_capacity([report], Console(file=stream, width=width, force_terminal=False))
     return raw.getvalue().decode(encoding)
 
 
 def renderings(report: CapacityReport) -> list[str]:
-    return [shown(report, 100), render_capacity_markdown(report), render_capacity_html(report)]
+    return [shown(report, 100), render_capacity_markdown([report]), render_capacity_html([report])]
 
 
 def test_the_answer_is_one_sentence_with_what_it_costs_and_how_sure_it_is(report: CapacityReport) -> None:
@@ -118,7 +120,7 @@ def test_every_figure_that_extrapolation_touches_is_flagged_and_no_other(report:
     table = option_table(report)
     assert table is not None
     measured = {"perplexity <= 1.01x", "memory needed", "memory there", "tokens in flight", "cold start", "measured up to"}
-    measured |= {"requests measured", "back-test of p95", "broke first", "shard"}
+    measured |= {"runs in the interval", "requests measured", "back-test of p95", "broke first", "shard"}
     for title, *_ in table.rows:
         cells = row(table, title)
         assert DAGGER not in cells["fp32"]
@@ -131,10 +133,115 @@ def test_every_figure_that_extrapolation_touches_is_flagged_and_no_other(report:
     assert all(DAGGER in line[-2] or DAGGER in line[-1] for line in day.rows)
 
 
+def test_promises_that_no_replica_more_can_keep_are_told_with_their_intervals(run: StoredRun) -> None:
+    slo = {**REQUEST["slo"], "tpot_p95_s": 0.009, "tpot_p99_s": 0.02, "error_rate": 0.01}
+    wanted = PlanRequest.model_validate({**REQUEST, "slo": slo})
+    (found,) = planned(wanted, Path("a"), [run])
+    assert promises(wanted).endswith(
+        "tpot p95 <= 9 ms and tpot p99 <= 20 ms and error rate <= 1 % and perplexity <= 1.01x that of fp32"
+    )
+    table = option_table(found)
+    assert re.fullmatch(r"[\d.]+ ms \([\d.]+\.\.[\d.]+ ms\)", row(table, "tpot p95 <= 9 ms")["fp32"])
+    assert re.fullmatch(r"0 % \(0\.\.0\.\d+ %\)", row(table, "error rate <= 1 %")["fp32"])
+    assert [one.name for one in found.kept] == ["int8"], "half of 6 ms is in time, half of 10 ms is not"
+    (lost,) = (text for text in verdict(found) if text.startswith("Not 'fp32'"))
+    assert re.search(r"its tpot p95 is 9\.\d+ ms \(.*\), promised is at most 9 ms\.$", lost)
+    told = next(one for one in capacity_json([found])["options"] if one["name"] == "fp32")["steady_promises"]
+    assert [(one["name"], one["limit"], one["holds"]) for one in told] == [
+        ("tpot p95", 0.009, False),
+        ("tpot p99", 0.02, True),
+        ("error_rate", 0.01, True),
+    ]
+    assert told[0]["found"]["low"] < told[0]["found"]["value"] < told[0]["found"]["high"]
+
+
+def test_what_the_records_cannot_tell_is_a_reason_and_no_promise_kept(report: CapacityReport) -> None:
+    blind = Check(name="tpot p99", limit=0.01, found=None, reason="40 requests cannot tell p99: that takes 368")
+    slo = report.plan.request.slo.model_copy(update={"tpot_p99_s": 0.01})
+    sad = changed(changed(report, "int8", checks=(blind,)), "fp32", checks=(blind,))
+    sad = replace(sad, plan=replace(sad.plan, request=sad.plan.request.model_copy(update={"slo": slo})))
+    assert not sad.kept
+    assert any("its tpot p99 is not known (40 requests cannot tell p99: that takes 368)" in text for text in verdict(sad))
+    table = option_table(sad)
+    assert row(table, "tpot p99 <= 10 ms")["int8"] == "-"
+    assert table is not None
+    assert "tpot p99 <= 10 ms: 40 requests cannot tell p99: that takes 368 (int8, fp32)" in table.notes
+
+
+def test_the_runs_behind_an_interval_are_counted_and_older_ones_tried(run: StoredRun) -> None:
+    before = tuple(
+        replace(one.record, started_at="2025-12-01") for one in sources("none") if one.record.case.workload == "stress"
+    )
+    wanted = PlanRequest.model_validate({**REQUEST, "options": {"fp32": REQUEST["options"]["fp32"]}})
+    (found,) = planned(wanted, Path("a"), [run, replace(run, number=2, records=before)])
+    assert row(option_table(found), "runs in the interval")["fp32"] == "2"
+    assert re.search(
+        r"\(n = \d\); [\d.]+ %, [\d.]+ % \(n = \d\) from older runs$", row(option_table(found), "back-test of p95")["fp32"]
+    )
+    assert re.search(r"at \d held-out rates and within [\d.]+ % \(worst [\d.]+ %\) from 1 older run alone\.$", verdict(found)[0])
+    caution = "fp32: one run: its interval does not hold what differs between runs"
+    assert caution not in warnings(found)
+    assert caution in warnings(planned(wanted, Path("a"), [run])[0])
+    tested = next(table for table in detail_tables(found) if table.title == "Back-test")
+    assert {line[3] for line in tested.rows} == {OTHER_RATES, OLDER_RUNS}
+    assert capacity_json([found])["options"][0]["measured"]["runs"] == 2
+
+
+@pytest.fixture(scope="module")
+def mix(run: StoredRun) -> list[CapacityReport]:
+    """A hostile model beside gpt, with a third of the traffic and nothing measured as int8."""
+    known = of_model(sources("none"), HOSTILE)
+    both = replace(run, records=(*run.records, *(one.record for one in known)))
+    options = {name: {key: value for key, value in one.items() if key != "model"} for name, one in REQUEST["options"].items()}
+    wanted = {**REQUEST, "traffic": {**REQUEST["traffic"], "models": {"gpt": 2, HOSTILE: 1}}, "options": options}
+    return planned(PlanRequest.model_validate(wanted), Path("mix.plan.yaml"), [both])
+
+
+def test_a_mix_is_planned_model_by_model_and_summed(mix: list[CapacityReport]) -> None:
+    gpt, other = mix
+    assert [gpt.share, other.share] == pytest.approx([2 / 3, 1 / 3])
+    assert gpt.plan.demand.peak == pytest.approx(2 * other.plan.demand.peak)
+    assert heading(gpt) == "gpt: 66.7 % of the requests, on replicas of its own"
+    table = total_table(mix)
+    fleets = [option(one, "fp32").fleet for one in mix]
+    assert row(table, "fp32")["replicas at the peak"] == str(sum(fleet.peak for fleet in fleets if fleet))
+    assert row(table, "int8")["keeps every promise"] == f"no: {HOSTILE}"
+    assert row(table, "q4")["cost per hour"] == "-"
+    assert row(table, "best of each")["keeps every promise"] == "yes"
+    assert table.notes[1] == f"Best of each: 'int8' for gpt, 'fp32' for {HOSTILE}."
+    said = together(mix)
+    assert said.startswith("Buy ") and f"x 'fp32' for {HOSTILE}: every promise is kept for every model, costs " in said
+
+
+def test_a_mix_that_one_model_breaks_is_not_to_be_bought(mix: list[CapacityReport]) -> None:
+    sad = [mix[0], changed(mix[1], "fp32", quality_met=False)]
+    assert together(sad) == f"No option keeps every promise for {HOSTILE}: do not buy by this plan."
+    assert row(total_table(sad), "best of each")["keeps every promise"] == f"no: {HOSTILE}"
+
+
+def test_every_rendering_of_a_mix_has_each_model_and_then_the_total(mix: list[CapacityReport]) -> None:
+    stream = io.StringIO()
+    render_capacity(mix, Console(file=stream, width=120, force_terminal=False))
+    page = Outline(render_capacity_html(mix))
+    assert page.open == [] and not {"script", "img", "a"} & set(page.tags)
+    for text in (stream.getvalue(), render_capacity_markdown(mix), " ".join(page.words)):
+        plain_text = " ".join(text.split())
+        places = [plain_text.index(words) for words in ("every promise is kept", "gpt: 66.7 %", "33.3 %", "All models together")]
+        assert places == sorted(places)
+        assert plain_text.count("Attainment: the share") == 1
+    assert "\x1b" not in stream.getvalue()
+    found = json.loads(json.dumps(capacity_json(mix), allow_nan=False))
+    assert found["models"].keys() == {"gpt", HOSTILE}
+    assert found["models"]["gpt"]["recommended"] == "int8"
+    assert [one["name"] for one in found["total"]["options"]] == ["fp32", "int8", "q4"]
+    assert found["total"]["cheapest"]["options"] == {"gpt": "int8", HOSTILE: "fp32"}
+    assert found["total"]["cheapest"]["keeps_every_promise"] is True
+
+
 def test_lengths_that_are_not_the_measured_ones_also_touch_memory(run: StoredRun) -> None:
     longer = {**REQUEST["traffic"], "classes": {"long": {"prompt_tokens": 60}}}
     wanted = {**REQUEST, "traffic": longer, "slo": {"latency_p95_s": 0.1}, "options": {"fp32": REQUEST["options"]["fp32"]}}
-    found = planned(PlanRequest.model_validate(wanted), Path("a"), [run])
+    (found,) = planned(PlanRequest.model_validate(wanted), Path("a"), [run])
     assert row(option_table(found), "memory needed")["fp32"].endswith(DAGGER)
     assert "long (weight 1, 60 prompt tokens)" in " ".join(asked(found.plan))
 
@@ -157,10 +264,17 @@ def test_an_option_whose_back_test_failed_is_not_recommended(report: CapacityRep
     bad = changed(report, best.name, replica=replace(best.replica, backtests=(off,) * 3))
     assert reliable(bad.kept[0]) is False
     assert verdict(bad)[0].startswith(UNRELIABLE)
-    assert '<p class="answer none">' in render_capacity_html(bad)
+    assert '<p class="answer none">' in render_capacity_html([bad])
     none = changed(report, best.name, replica=replace(best.replica, backtests=()))
     assert reliable(none.kept[0]) is None
     assert "p95 not back-tested" in verdict(none)[0]
+
+
+def test_a_cheaper_option_that_is_not_recommended_is_told_as_cheaper(report: CapacityReport) -> None:
+    best = report.kept[0]
+    assert best.cost_per_hour is not None
+    odd = changed(report, "fp32", cost_per_hour=best.cost_per_hour / 2)
+    assert "2x as much as 'fp32'" in verdict(odd)[0]
 
 
 def test_no_option_that_keeps_its_promises_is_said_with_every_reason(report: CapacityReport) -> None:
@@ -214,14 +328,14 @@ def test_an_overload_is_a_word_and_not_a_number(report: CapacityReport) -> None:
     assert ("int8", "storm", f"broken{DAGGER}", "2", "-", f"overload{DAGGER}", "40 ms") in detail_tables(odd)[0].rows
     assert "int8, ?: lengths were not measured" in detail_tables(odd)[0].notes
     assert "cannot be kept" in detail_tables(odd)[1].rows[0]
-    (found,) = [one for one in capacity_json(odd)["options"] if one["name"] == "int8"]
+    (found,) = [one for one in capacity_json([odd])["options"] if one["name"] == "int8"]
     worst = found["what_happens_when"][0]["worst"]
     assert (worst["expected_s"], worst["expected_s_reason"]) == (None, INFINITE)
     assert capacity_charts(odd), "a tornado without ends is left out, the rest is drawn"
 
 
 def test_json_holds_everything_and_no_number_that_is_none(report: CapacityReport) -> None:
-    found = json.loads(json.dumps(capacity_json(report), allow_nan=False))
+    found = json.loads(json.dumps(capacity_json([report]), allow_nan=False))
     assert found["recommended"] == "int8"
     best = found["options"][0]
     assert best["keeps_every_promise"] is True
@@ -257,7 +371,7 @@ def test_an_ascii_terminal_gets_stars(report: CapacityReport) -> None:
 def test_replicas_that_follow_the_traffic_are_said_hour_by_hour(run: StoredRun) -> None:
     rule = {"utilization": 0.5, "least": 2, "every_s": 300}
     wanted = {**REQUEST, "autoscale": rule, "options": {"int8": REQUEST["options"]["int8"]}}
-    found = planned(PlanRequest.model_validate(wanted), Path("a"), [run])
+    (found,) = planned(PlanRequest.model_validate(wanted), Path("a"), [run])
     best = found.plan.options[0]
     assert best.fleet is not None and best.fleet.least < best.fleet.peak
     assert re.match(rf"Run {best.fleet.least} to {best.fleet.peak}†? x '", verdict(found)[0])
@@ -268,7 +382,7 @@ def test_replicas_that_follow_the_traffic_are_said_hour_by_hour(run: StoredRun) 
 
 
 def test_the_page_is_whole_by_itself_and_every_chart_has_its_table(report: CapacityReport) -> None:
-    text = render_capacity_html(report)
+    text = render_capacity_html([report])
     outline = Outline(text)
     assert outline.open == []
     assert not {"script", "link", "img", "iframe"} & set(outline.tags)
@@ -298,13 +412,13 @@ def test_hostile_names_stay_text(run: StoredRun) -> None:
         "traffic": {**REQUEST["traffic"], "classes": {HOSTILE: {"share": 1}}},
         "options": {HOSTILE: {"model": "gpt", "compression": HOSTILE}, "x": {"model": HOSTILE}},
     }
-    found = planned(PlanRequest.model_validate(wanted), Path(HOSTILE), [odd], [HOSTILE])
+    (found,) = planned(PlanRequest.model_validate(wanted), Path(HOSTILE), [odd], [HOSTILE])
     assert found.sized
-    outline = Outline(render_capacity_html(found))
+    outline = Outline(render_capacity_html([found]))
     assert not {"script", "img", "a", "link", "iframe"} & set(outline.tags)
     assert all(not name.startswith("on") and name not in ("src", "href") for name, _ in outline.attributes)
     assert HOSTILE in "".join(outline.words)
-    text = render_capacity_markdown(found)
+    text = render_capacity_markdown([found])
     assert not re.search(r"<(?!/?(sup|details|summary)\b)", text)
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1

@@ -25,6 +25,12 @@ FIRST_DAY = datetime(2026, 1, 1, 3, 0, tzinfo=UTC)
 SLOWER = 1.2
 HOSTILE = "</script><img src=x onerror=document.title='ran'>\"'&{{7*7}}"
 WORKLOADS = ("latency", "throughput", "scoring", "memory", "cold_start", "stress", "training_step")
+CEILINGS: Mapping[str, Any] = {
+    "matmul_flops": {"fp32": 1e11, "bf16": 2e11},
+    "memory_bytes_per_s": 1e10,
+    "measured_at": "2026-01-01T00:00:00+00:00",
+    "threads": 2,
+}
 LEVELS = ("none", "bf16", "int8-dynamic", "int8-weight-only", "int4-weight-only")
 
 
@@ -47,7 +53,9 @@ def _record(place: int, day: int, scale: float) -> Record:
     loss = 12.5 * (1 + 0.004 * LEVELS.index(level))
     quality = {"perplexity": metric("perplexity", loss), "perplexity_ratio": metric("perplexity_ratio", loss / 12.5)}
     sizes = {"disk_bytes": metric("disk_bytes", 6.5e6 / (1 + LEVELS.index(level)))}
-    return replace(made, started_at=moment(day), metrics={**made.metrics, **quality, **sizes})
+    shares = {"mfu": metric("mfu", 0.3 / scale), "mbu": metric("mbu", 0.4 / scale)} if workload == "latency" else {}
+    metrics = {**made.metrics, **quality, **sizes, **shares}
+    return replace(made, started_at=moment(day), metrics=metrics, details={**made.details, "ceilings": CEILINGS})
 
 
 def moment(day: int) -> str:
@@ -108,9 +116,18 @@ def hostile(root: Path) -> Path:
     )
     bad = synthetic.record("latency", case=case, notes=(HOSTILE,), started_at=moment(0))
     stress = synthetic.record("stress", case=replace(case, workload="stress", name=f"ramp{HOSTILE}"), started_at=moment(0))
-    bad = replace(bad, details={**bad.details, HOSTILE: HOSTILE}, subject={HOSTILE: HOSTILE})
+    shares = {name: metric(name, 0.3) for name in ("mfu", "mbu")}
+    details = {**bad.details, HOSTILE: HOSTILE, "ceilings": {**CEILINGS, "measured_at": HOSTILE}}
+    bad = replace(bad, details=details, subject={HOSTILE: HOSTILE}, metrics={**bad.metrics, **shares})
+    training = synthetic.record(
+        "training_step",
+        case=replace(case, workload="training_step", name=f"step{HOSTILE}"),
+        started_at=moment(0),
+        notes=(HOSTILE,),
+    )
+    training = replace(training, details={**training.details, "ceilings": {"matmul_flops": {HOSTILE: 1.0}}})
     failed = synthetic.failed(message=HOSTILE, case=replace(case, name=f"failed{HOSTILE}"), started_at=moment(0))
-    data = run(0, [bad, stress, failed], said=True)
+    data = run(0, [bad, stress, training, failed], said=True)
     for verdict in data["lmbench"]["verdicts"]:
         verdict["why"] = HOSTILE
     data["lmbench"]["environment"] |= {HOSTILE: HOSTILE, "git": {"commit": HOSTILE}}

@@ -49,7 +49,7 @@ def test_pages_load_without_errors_and_ask_for_nothing_but_their_own_files(site:
 
 def test_hostile_names_are_shown_and_do_not_run(site: Path, tab: Any, seen: Seen) -> None:
     hostile = [path for path in (site / "cases").iterdir() if "script" in path.name]
-    assert len(hostile) == 3
+    assert len(hostile) == 4
     for page in [*hostile, *(site / name for name in MAIN_PAGES), *(site / "plans").iterdir()]:
         show(tab, page)
         for details in tab.query_selector_all("details"):
@@ -210,6 +210,14 @@ def test_no_serious_finding_of_an_accessibility_checker(
             if one["impact"] in SERIOUS
         ]
     assert found == [], json.dumps(found, indent=1)
+
+
+def test_the_keys_of_a_chart_show_their_shapes(site: Path, tab: Any) -> None:
+    for page in ("roofline.html", "matrix.html"):
+        tab.goto((site / page).as_uri())
+        widths = tab.evaluate("[...document.querySelectorAll('.key .mark')].map((mark) => getComputedStyle(mark).strokeWidth)")
+        assert len(widths) > 1
+        assert {float(width.removesuffix("px")) < 1 for width in widths} == {True}, "a thick edge turns every shape into a square"
 
 
 def test_the_first_key_leads_past_the_navigation(site: Path, tab: Any) -> None:

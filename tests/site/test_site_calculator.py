@@ -12,6 +12,7 @@ import pytest
 
 from lmbench.capacity import plan as planning
 from lmbench.capacity.demand import Demand, demand
+from lmbench.capacity.nouns import ERROR_RATE
 from lmbench.capacity.plan import Sized
 from lmbench.capacity.plan_file import PlanRequest, PlanSlo, Redundancy, Traffic
 from lmbench.capacity.sizing import ceiling, quantile_at, with_redundancy
@@ -30,12 +31,14 @@ def inputs(report: CapacityReport, seed: int) -> dict[str, Any]:
     """Anything a person may type: from trivial to impossible, two limits or one, with and without redundancy."""
     rng = np.random.default_rng((seed, 5))
     names = rng.permutation(["latency p50", "latency p90", "latency p95", "latency p99", "ttft p50", "ttft p95", "ttft p99"])
+    steady = ["tpot p50", "tpot p95", "tpot p99", "error_rate"]
     return {
         "requests_per_s": float(10 ** rng.uniform(-1, 5)),
         "growth": float(rng.uniform(0.5, 3)),
         "burst": float(rng.uniform(1, 2)),
         "shape": str(rng.choice([OWN, "flat", "evening"])),
         "limits": {str(name): float(10 ** rng.uniform(-2.1, -0.3)) for name in names[: rng.integers(1, 3)]},
+        "steady": {name: float(10 ** rng.uniform(-3, -1)) for name in steady if rng.integers(4) == 0},
         "perplexity_ratio": [None, 1.0, 1.01][int(rng.integers(3))],
         "spare": int(rng.integers(0, 4)),
         "zones": int(rng.integers(1, 6)),
@@ -49,7 +52,8 @@ def expected(one: Sized, request: PlanRequest, asked: dict[str, Any]) -> dict[st
     assert one.surface is not None
     assert one.replica is not None
     profile = request.traffic.profile if asked["shape"] == OWN else asked["shape"]
-    named = {f"{name.replace(' ', '_')}_s": limit for name, limit in asked["limits"].items()}
+    promised = asked["limits"] | asked["steady"]
+    named = {name if name == ERROR_RATE else f"{name.replace(' ', '_')}_s": limit for name, limit in promised.items()}
     changed = request.model_copy(
         update={
             "traffic": Traffic(profile=profile, **{key: asked[key] for key in ("requests_per_s", "growth", "burst")}),
@@ -65,14 +69,15 @@ def expected(one: Sized, request: PlanRequest, asked: dict[str, Any]) -> dict[st
         one,
         top=top,
         option=one.option.model_copy(update={"price_per_hour": asked["prices"][one.name]}),
-        quality_met=planning._quality(changed, one.replica),
+        quality_met=planning.quality_met(changed, one.replica),
+        checks=planning.checks(changed, one.replica),
         quality_asked=asked["perplexity_ratio"] is not None,
     )
     wanted = demand(changed.traffic)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(planning, "outlooks", lambda *_: ())
         patch.setattr(planning, "tornado", lambda *_: ())
-        return _told(planning._with_fleet(base, changed, wanted, (), top.rate), wanted)
+        return _told(planning.with_fleet(base, changed, wanted, (), top.rate), wanted)
 
 
 def _told(sized: Sized, wanted: Demand) -> dict[str, Any]:
@@ -108,6 +113,8 @@ def _told(sized: Sized, wanted: Demand) -> dict[str, Any]:
         "utilization_mean": found.utilization_mean,
         "latency_s": latencies,
         "quality_met": sized.quality_met,
+        "steady": {one.name: one.found and [one.found.low, one.found.value, one.found.high] for one in sized.checks},
+        "broken": [one.name for one in sized.checks if not one.holds],
         "meets": sized.meets,
     }
 
@@ -138,7 +145,7 @@ def assert_close(found: Any, wanted: Any, where: str) -> None:
 
 def test_it_equals_python_on_random_inputs(site: Path, capacity: CapacityReport, tab: Any) -> None:
     tab.goto(page(site).as_uri())
-    refused = priced = followed = extrapolated = 0
+    refused = priced = followed = extrapolated = kept = broken = 0
     for seed in range(INPUTS):
         asked = inputs(capacity, seed)
         answers = tab.evaluate(
@@ -153,7 +160,9 @@ def test_it_equals_python_on_random_inputs(site: Path, capacity: CapacityReport,
             priced += wanted.get("cost_per_hour") is not None
             followed += asked["follow"] and wanted.get("least") != wanted.get("replicas")
             extrapolated += bool(wanted.get("extrapolates"))
-    assert min(refused, priced, followed, extrapolated) > 2, "inputs of every kind must have been tried"
+            kept += bool(wanted.get("steady")) and not wanted.get("broken")
+            broken += bool(wanted.get("broken"))
+    assert min(refused, priced, followed, extrapolated, kept, broken) > 2, "inputs of every kind must have been tried"
 
 
 def test_with_the_plans_own_numbers_it_gives_the_plans_own_answer(site: Path, capacity: CapacityReport, tab: Any) -> None:
@@ -197,6 +206,20 @@ def test_what_is_no_number_for_a_field_is_told_and_nothing_is_calculated(site: P
     assert tab.locator("#results").inner_text() == ""
 
 
+def test_a_promise_that_no_replica_more_can_keep_is_checked_by_its_unfavourable_end(site: Path, tab: Any) -> None:
+    tab.goto(page(site).as_uri())
+    high = tab.evaluate("Math.max(...lmbench.plan.options.map((option) => option.steady['tpot p95'][2]))")
+    results = tab.locator("#results")
+    tab.locator("[name='steady tpot p95']").fill(str(high * 1.001))
+    assert "tpot p95 too high" not in results.inner_text()
+    tab.locator("[name='steady tpot p95']").fill("0.0001")
+    assert "no: tpot p95 too high" in results.inner_text()
+    assert tab.locator("#answer").inner_text() == "No option keeps every promise."
+    tab.evaluate("lmbench.plan.options.forEach((option) => { delete option.steady['tpot p95']; })")
+    tab.locator("[name='steady tpot p95']").fill("9")
+    assert "no: tpot p95 not known" in results.inner_text()
+
+
 def test_redundancy_is_the_closed_form_of_the_search(site: Path, capacity: CapacityReport, tab: Any) -> None:
     """For every zone count; through a fleet, whose number is made of it."""
     tab.goto(page(site).as_uri())
@@ -218,6 +241,6 @@ def test_what_the_page_carries_is_what_python_knows(capacity: CapacityReport) ->
         assert one.replica is not None
         assert option["surface"]["rates"] == list(one.surface.rates)
         assert option["surface"]["latency"]["high"]["p95"] == list(one.surface.latency_high_s["p95"])
-        assert option["service_mean_s"] == pytest.approx(np.mean(one.replica.service_s), rel=1e-12)
+        assert option["service_mean_s"] == pytest.approx(one.replica.mean_service_s, rel=1e-12)
     assert data["shapes"].keys() == {OWN, "flat", "evening"}
     assert all(np.mean(shape) == pytest.approx(1) for shape in data["shapes"].values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -14,8 +15,11 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmbench.base.units import pretty
+from lmbench.capacity.roofline import newest_points
 from lmbench.cli.site import site as command
 from lmbench.report.capacity import CapacityReport
+from lmbench.report.roofline import distance, share
 from lmbench.site.build import build_site
 from lmbench.site.frame import MANIFEST, NAVIGATION, environment
 from lmbench.site.gather import gather
@@ -25,7 +29,7 @@ from lmbench.site.steps import WORSE, breaks, steps
 from lmbench.store.runs import StoredRun, read_run
 from tests.report import synthetic
 from tests.site import stored
-from tests.site.conftest import MADE_AT
+from tests.site.conftest import MADE_AT, training
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 DRAWN = {"path", "circle", "rect"}
@@ -191,7 +195,7 @@ def test_a_manifest_cannot_make_it_delete_what_lies_elsewhere(tmp_path: Path) ->
 
 
 def test_the_same_input_makes_the_same_site(history: Stored, capacity: CapacityReport, site: Path, tmp_path: Path) -> None:
-    build_site(history, [capacity], tmp_path, made_at=MADE_AT)
+    build_site(history, [capacity], tmp_path, made_at=MADE_AT, trainings=[training(history)])
     for path in sorted(path for path in site.rglob("*") if path.is_file()):
         assert (tmp_path / path.relative_to(site)).read_bytes() == path.read_bytes(), path.name
 
@@ -200,9 +204,51 @@ def test_without_any_run_every_page_says_what_to_do(tmp_path: Path) -> None:
     build_site(gather([]), [], tmp_path, made_at=MADE_AT)
     for path, _ in NAVIGATION:
         elements(tmp_path / path)
-    for path in ("index.html", "matrix.html", "load.html", "training.html"):
+    for path in ("index.html", "matrix.html", "load.html", "training.html", "roofline.html"):
         assert "--benchmark-autosave" in (tmp_path / path).read_text()
     assert "lmbench site --plan" in (tmp_path / "capacity.html").read_text()
+
+
+def cells(page: Path, title: str) -> list[list[str]]:
+    """The texts of the table called `title`, row by row, without markup."""
+    body = page.read_text(encoding="utf-8").split(f'data-name="{title}"')[1].partition("<tbody>")[2].partition("</tbody>")[0]
+    plain = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in body.split("</tr>") if "<t" in row]
+    return [[" ".join(unescape(re.sub(r"<[^>]+>", " ", cell)).split()) for cell in row] for row in plain]
+
+
+def test_the_roofline_page_has_a_chart_per_machine_and_every_number_in_its_table(history: Stored, site: Path) -> None:
+    page = site / "roofline.html"
+    points = newest_points(trail.measured for trail in history.trails.values() if trail.measured)
+    rows = cells(page, "Phases and their roofs")
+    assert len(rows) == len(points) > 8
+    known = [one for one in points if one.intensity]
+    assert known
+    text = page.read_text(encoding="utf-8")
+    assert text.count("Roofline of ") == 2 * len({one.machine_class for one in known}), "caption and label of each"
+    keys = sum(len({one.phase for one in known if one.machine_class == name}) for name in {one.machine_class for one in known})
+    assert text.count('<path class="mark') == len(known) + keys
+    for point, row in zip(points, rows, strict=True):
+        assert row[1:4] == [point.phase, distance(point), point.bound or "-"]
+        assert row[4] == share(point.compute_share, least=point.least_flops)
+        assert row[6:8] == [pretty(point.seconds, "s"), pretty(point.intensity, "FLOP/byte")]
+        assert row[10].removeprefix("at least ") == pretty(point.bytes, "bytes")
+        assert row[10].startswith("at least ") == point.least_bytes
+        assert row[11] == point.dtype
+
+
+def test_the_training_page_has_plans_and_the_time_of_a_billion_tokens(history: Stored, site: Path) -> None:
+    rows = cells(site / "training.html", "Time per billion tokens on one machine")
+    trails = [trail for trail in history.trails.values() if trail.workload == "training_step"]
+    assert len(rows) == len(trails) > 1
+    # About 6,300 tokens/s, a sixth less after the slowdown: 44 to 53 hours.
+    first = next(row for row in rows if row[0].startswith("training-step[gpt-0-torch-none]"))
+    rate = next(trail.measured for trail in trails if "gpt-0-torch-none" in trail.node_id)
+    assert rate is not None and rate.metrics["trained_tokens_per_s"].value is not None
+    assert first[2].split()[1] == "h"
+    assert float(first[2].split()[0]) == pytest.approx(1e9 / rate.metrics["trained_tokens_per_s"].value / 3600, rel=0.01)
+    text = unescape((site / "training.html").read_text(encoding="utf-8"))
+    assert "Cheapest and fastest within the deadline of 20 h: 'four " in text
+    assert "Not 'one': it is late" in text and "Not 'unknown': found no stored training_step record" in text
 
 
 def test_the_colours_of_the_switch_are_those_of_the_reports() -> None:
@@ -241,6 +287,18 @@ def test_the_command_writes_a_site_and_tells_what_it_left_out(tmp_path: Path, mo
     assert "2 runs, 3 cases" in result.output
     assert "0009_damaged.json" in result.output
     assert "0009_damaged.json" in (tmp_path / "reports/site/environment.html").read_text()
+
+
+def test_the_command_shows_a_training_plan(tmp_path: Path) -> None:
+    stored.store(tmp_path / "baselines", 2, 7)
+    plan = tmp_path / "a.training.yaml"
+    plan.write_text("tokens: 1.0e9\noptions: {mine: {model: gpt-0}}\n")
+    arguments = ["--root", str(tmp_path / "baselines"), "--out", str(tmp_path / "out"), "--training", str(plan)]
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 0, result.output
+    page = tmp_path / "out" / "training.html"
+    assert cells(page, "1,000,000,000 tokens")[0][0] == "mine"
+    assert str(plan) in page.read_text()
 
 
 def test_named_runs_only(tmp_path: Path) -> None:

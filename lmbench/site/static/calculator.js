@@ -8,13 +8,17 @@
     return field && field.value !== "" && field.validity.valid ? Number(field.value) : null;
   };
 
+  // The fields whose names begin with `kind`, by the rest of their name.
+  const numbers = (form, kind) => Object.fromEntries([...form.elements]
+    .filter((field) => field.name.startsWith(kind) && field.value !== "").map((field) => [field.name.slice(kind.length), Number(field.value)]));
+
   const read = (form, plan) => ({
     requests_per_s: numberOf(form, "requests_per_s"),
     growth: numberOf(form, "growth"),
     burst: numberOf(form, "burst"),
     shape: form.elements.shape.value,
-    limits: Object.fromEntries([...form.elements].filter((field) => field.name.startsWith("limit ") && field.value !== "")
-      .map((field) => [field.name.slice("limit ".length), Number(field.value)])),
+    limits: numbers(form, "limit "),
+    steady: numbers(form, "steady "),
     perplexity_ratio: numberOf(form, "perplexity_ratio"),
     spare: numberOf(form, "spare"),
     zones: numberOf(form, "zones"),
@@ -38,12 +42,17 @@
   const percent = (value) => `${general(value * 100, 4)} %`;
   const time = (value) => (value === Infinity ? "endless" : pretty(value, "s"));
 
+  const words = (name) => name.replace("_", " ");
+  const amount = (name) => (value) => (name === "error_rate" ? percent(value) : time(value));
+
   const beyond = ({ option, found }) => !found.refused && (found.extrapolates || option.lengths_beyond);
 
-  const row = (plan, { option, found }, limits, asked) => {
+  const row = (plan, { option, found }, { limits, steady, asked }) => {
     const mark = beyond({ option, found }) ? plan.mark : "";
-    if (found.refused) return [option.name, [found.refused, null], ...Array(7 + limits.length).fill("-")];
-    const why = found.attainment[1] < 1 ? "not in every minute" : found.quality_met === false ? "perplexity too high"
+    if (found.refused) return [option.name, [found.refused, null], ...Array(7 + limits.length + steady.length).fill("-")];
+    const [first] = found.broken;
+    const why = found.attainment[1] < 1 ? "not in every minute"
+      : first ? `${words(first)} ${found.steady[first] === null ? "not known" : "too high"}` : found.quality_met === false ? "perplexity too high"
       : asked && found.quality_met === null ? "perplexity not known" : option.memory_fits === false ? "memory too small" : "";
     return [
       option.name, [why ? `no: ${why}` : `yes${found.quality_met === null ? "" : ", quality too"}`, null],
@@ -54,6 +63,10 @@
       [cost(found.cost_per_million_tokens) + (found.cost_per_million_tokens === null ? "" : mark), found.cost_per_million_tokens],
       [`${percent(found.attainment[1])} ${interval(found.attainment, percent)}${mark}`, found.attainment[1]],
       [`${percent(found.utilization_mean)} / ${percent(found.utilization_peak)}${mark}`, found.utilization_mean],
+      ...steady.map((name) => {
+        const known = found.steady[name], said = amount(name);
+        return known === null ? "-" : [`${said(known[1])} ${interval(known, said)}${mark}`, known[1]];
+      }),
       ...limits.map((name) => [`${time(found.latency_s[name][1])} ${interval(found.latency_s[name], time)}${mark}`, found.latency_s[name][1]]),
     ];
   };
@@ -84,7 +97,7 @@
       `${option.name}: up to ${general(found.top.rate, 4)} requests/s per replica, measured up to ${option.last_rate === null ? "none" : general(option.last_rate, 4)}`),
     ...sized.filter(({ found }) => found.below_shard).map(({ option, found }) =>
       `${option.name}: latencies were simulated for ${option.surface.shard} replicas together; with ${found.replicas} the router gains less than shown`),
-    "Costs are in the currency of the prices. Intervals: 95 %, over simulated lanes that each drew their own sample of the measured times.",
+    "Costs are in the currency of the prices. Intervals: 95 %, over simulated lanes that each drew a run and their own sample of its measured times.",
   ].filter(Boolean);
 
   const show = (form, plan) => {
@@ -97,10 +110,10 @@
     sized.sort(byRank);
     answer.textContent = answered(sized);
     answer.classList.toggle("none", Boolean(sized[0].found.refused) || !sized[0].found.meets || !sized[0].option.reliable);
-    const limits = Object.keys(input.limits);
+    const columns = { limits: Object.keys(input.limits), steady: Object.keys(input.steady), asked: input.perplexity_ratio !== null };
     const head = ["option", "keeps every promise", "replicas", "needed at peak, without redundancy", "most per replica", "cost per hour", "cost per million tokens",
-      "requests within limits", "busy: mean / peak", ...limits.map((name) => `${name} at peak`)];
-    results.replaceChildren(lmbench.makeTable("Options as calculated", head, sized.map((one) => row(plan, one, limits, input.perplexity_ratio !== null))),
+      "requests within limits", "busy: mean / peak", ...columns.steady.map(words), ...columns.limits.map((name) => `${name} at peak`)];
+    results.replaceChildren(lmbench.makeTable("Options as calculated", head, sized.map((one) => row(plan, one, columns))),
       ...notes(plan, sized).map((text) => element("p", { class: "soft" }, text)));
   };
 

@@ -105,6 +105,9 @@
       : ready.reduce((sum, one, m) => sum + one * (option.power_w[0] + (option.power_w[1] - option.power_w[0]) * busy[m]), 0) * 60;
     const quality = input.perplexity_ratio === null || option.perplexity_ratio === null
       ? null : option.perplexity_ratio <= input.perplexity_ratio;
+    // What more replicas cannot change: kept only where it is known to be, by the high end of its interval.
+    const steady = Object.fromEntries(Object.keys(input.steady).map((name) => [name, option.steady[name] ?? null]));
+    const broken = Object.keys(steady).filter((name) => steady[name] === null || steady[name][2] > input.steady[name]);
     return {
       refused: "", top, peak, needed,
       needed_range: [replicasFor(peak, top.high || top.rate), replicasFor(peak, top.low)],
@@ -116,8 +119,8 @@
       attainment,
       utilization_peak: Math.max(...busy),
       utilization_mean: busy.reduce((sum, one, m) => sum + one * ready[m], 0) / ready.reduce((sum, one) => sum + one, 0),
-      quality_met: quality,
-      meets: attainment[1] === 1 && (input.perplexity_ratio === null || quality === true) && option.memory_fits !== false,
+      quality_met: quality, steady, broken,
+      meets: attainment[1] === 1 && !broken.length && (input.perplexity_ratio === null || quality === true) && option.memory_fits !== false,
       extrapolates: top.extrapolates || option.last_rate === null || busiest > option.last_rate,
       below_shard: most < surface.shard,
     };
