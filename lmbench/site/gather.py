@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 from lmbench.base.digest import digest
 from lmbench.base.errors import StoreError
+from lmbench.capacity.measured import MOST_RUNS
 from lmbench.compare.verdicts import Verdict
 from lmbench.plan.case import Case
 from lmbench.record.record import ONCE, Record
@@ -16,6 +18,7 @@ from lmbench.store.ledger import Change
 from lmbench.store.runs import StoredRun, read_run
 
 LONGEST_SLUG = 80
+STRESS = "stress"
 
 
 Placed = tuple[Record, int]
@@ -32,17 +35,17 @@ class _Growing:
     metrics: dict[str, Placed] = field(default_factory=dict)
     """Name -> the newest record that has it."""
     cases: list[Case] = field(default_factory=list)
-    declared: list[Placed | None] = field(default_factory=list)
-    """Of each of `cases` the newest record that has measurements."""
+    declared: list[list[Placed]] = field(default_factory=list)
+    """Of each of `cases` the newest records that have measurements, oldest first: as many as a capacity plan uses."""
     newest: Placed | None = None
 
     @property
     def measured(self) -> Placed | None:
-        return max((one for one in self.declared if one), key=lambda one: one[0].started_at, default=None)
+        return max((several[-1] for several in self.declared if several), key=lambda one: one[0].started_at, default=None)
 
     def kept(self) -> dict[int, Record]:
         """Place -> record, where newer ones do not say all of it."""
-        placed = (self.newest, *self.declared, *self.metrics.values())
+        placed = (self.newest, *chain.from_iterable(self.declared), *self.metrics.values())
         return {place: record for record, place in filter(None, placed)}
 
     def add(self, once: tuple[str, str], point: Point, record: Record | None) -> None:
@@ -51,7 +54,7 @@ class _Growing:
             return
         if point.case not in self.cases:
             self.cases.append(point.case)
-            self.declared.append(None)
+            self.declared.append([])
         case, placed = self.cases.index(point.case), len(self.points)
         self.seen[once] = None
         # Equal cases share one object.
@@ -62,8 +65,10 @@ class _Growing:
             self.newest = (record, placed)
         if record.failure is None:
             self.metrics.update({name: (record, placed) for name in record.metrics if _newer(record, self.metrics.get(name))})
-            if _newer(record, self.declared[case]):
-                self.declared[case] = (record, placed)
+            several = self.declared[case]
+            several.append((record, placed))
+            several.sort(key=lambda one: one[0].started_at)
+            del several[: -MOST_RUNS if point.case.workload == STRESS else -1]
 
 
 @dataclass(slots=True)
@@ -144,7 +149,7 @@ def gather(
         trails={key: _trail(key, table[key], moved) for key in sorted(table)},
         latest=tuple(whole.latest[key] for key in sorted(whole.latest)),
         newest_runs=_reduced(light, table.values(), current, lambda trail: (trail.newest, trail.measured)),
-        declared_runs=_reduced(light, table.values(), current, lambda trail: trail.declared),
+        declared_runs=_reduced(light, table.values(), current, lambda trail: chain.from_iterable(trail.declared)),
         changes=tuple(changes),
         nightly=tuple(nightly),
         problems=tuple(problems),

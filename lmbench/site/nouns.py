@@ -87,7 +87,7 @@ class Stored:
     newest_runs: tuple[StoredRun, ...]
     """Runs reduced to those records that are the newest of their case, with a failed one also the newest measured one."""
     declared_runs: tuple[StoredRun, ...]
-    """Runs reduced to the newest measured record of every declaration of every case: all that a capacity plan can use."""
+    """Runs reduced to the newest measured records of every declaration of every case: all that a capacity plan can use."""
     changes: tuple[Change, ...] = ()
     nightly: tuple[Nightly, ...] = ()
     problems: tuple[str, ...] = ()

@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmbench.base.errors import StoreError
+from lmbench.capacity.measured import MOST_RUNS
 from lmbench.cli import stored as reading
 from lmbench.site.gather import gather, read_part
 from lmbench.site.nouns import Stored
 from lmbench.store.imports import run_files
-from lmbench.store.runs import read_run
+from lmbench.store.runs import StoredRun, read_run
+from tests.capacity.records import record, stress
 from tests.report.synthetic import failed
 from tests.site import stored
 
@@ -93,3 +95,17 @@ def test_progress_is_told_only_when_it_takes_long(
     assert capsys.readouterr().err.splitlines() == [
         f"reading stored runs: {place} of {len(files)}" for place in range(len(files))
     ]
+
+
+def test_a_plan_gets_the_newest_stress_runs_of_a_case_and_of_others_the_newest_record() -> None:
+    def one(day: int) -> StoredRun:
+        at = stored.moment(day)
+        records = (stress(at=at), record("latency", "none", {"prompt_tokens": 32}, {"latency_p50_s": 0.01}, at=at))
+        return StoredRun(
+            path=Path(f"{day}.json"), number=day, id=str(day), complete=True, info={"started_at": at}, records=records
+        )
+
+    found = gather(map(one, range(MOST_RUNS + 2))).declared_runs
+    assert [run.id for run in found] == [str(day) for day in range(2, MOST_RUNS + 2)]
+    workloads = [sorted(record.case.workload for record in run.records) for run in found]
+    assert workloads == [["stress"]] * (MOST_RUNS - 1) + [["latency", "stress"]]

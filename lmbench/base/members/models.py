@@ -12,7 +12,9 @@ NOT_A_LLAMA = {"llama-cpp": "the export writes llama.cpp's dense Llama only; use
 HIDDEN_TOKENS = {"distil": "distillation teaches to predict the next token, and this model predicts hidden ones"}
 """What models with a masked objective refuse."""
 NO_UNITS = {"prune-structured": "it has no attention heads or MLPs to take out; use prune-layerwise or prune-2-4"}
-NO_LOOK_UP = "torch's ONNX exporter has no translation of the table look-up (searchsorted); use torch"
+TOKEN_BY_TOKEN = "recurrent cells run there token by token, from a state, and this model reads all tokens at once; use torch"
+NO_LOOK_UP = "it has no translation of the table look-up (searchsorted); use torch"
+LOOK_UP_LESS = ("onnxruntime", "openvino", "tensorrt", "executorch", "litert", "savedmodel")
 OF_LINEAR_LAYERS = (
     "fp8-weight-only",
     "int8-dynamic",
@@ -34,7 +36,7 @@ MEMBERS: Mapping[str, Entry] = {
         needs=(TORCH, TOKENIZERS),
         refuses={
             **NOT_A_LLAMA,
-            **dict.fromkeys(("onnxruntime", "openvino", "tensorrt"), NO_LOOK_UP),
+            **dict.fromkeys(LOOK_UP_LESS, NO_LOOK_UP),
             **dict.fromkeys(OF_LINEAR_LAYERS, "an n-gram model has no Linear layers to change; use none or bf16"),
         },
         trained=False,
@@ -66,7 +68,7 @@ MEMBERS: Mapping[str, Entry] = {
         about="bidirectional LSTM, every token predicted from all others",
         needs=(TORCH, TOKENIZERS),
         objective="masked",
-        refuses={**NOT_A_LLAMA, **HIDDEN_TOKENS, **NO_UNITS},
+        refuses={**NOT_A_LLAMA, **HIDDEN_TOKENS, **NO_UNITS, "executorch": TOKEN_BY_TOKEN},
     ),
     "encoder": Entry(
         options="lmbench.suite.options:EncoderOptions",
