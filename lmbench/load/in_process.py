@@ -39,13 +39,15 @@ class Batching:
 
 
 class InProcess:
-    """`workers` threads serve first come, first served; more than `queue_limit` waiting are rejected.
+    """`threads` serve first come, first served; more than `queue_limit` waiting are rejected. They end with the service.
 
     Every request brings one turn to the pool, and a turn serves the batch it finds, or nothing when another turn took it
     along. An exception of `serve` makes its requests failed, with the reason; no request is ever lost.
     """
 
-    def __init__(self, serve: Serve, clock: Clock, *, workers: int, queue_limit: int, batching: Batching | None = None) -> None:
+    def __init__(
+        self, serve: Serve, clock: Clock, *, threads: ThreadPoolExecutor, queue_limit: int, batching: Batching | None = None
+    ) -> None:
         self._serve = serve
         self._clock = clock
         self._queue_limit = queue_limit
@@ -57,7 +59,7 @@ class InProcess:
         self._open = 0
         self._closing = False
         self._changed = threading.Condition()
-        self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="lmbench-worker")
+        self._threads = threads
 
     @property
     def queue_depth(self) -> int:
@@ -75,7 +77,7 @@ class InProcess:
             self._waiting.append(request)
             self._changed.notify_all()
         batch: list[Request] = []
-        self._pool.submit(self._turn, batch).add_done_callback(lambda done: self._answered(batch, done))
+        self._threads.submit(self._turn, batch).add_done_callback(lambda done: self._answered(batch, done))
 
     def take_ended(self) -> list[RequestLog]:
         with self._changed:
@@ -104,7 +106,7 @@ class InProcess:
                 now = self._clock.now()
                 self._end(self._waiting.popleft(), status=CANCELLED, finished_s=now, error="still waiting when the run ended")
             self._changed.notify_all()
-        self._pool.shutdown(wait=True)
+        self._threads.shutdown(wait=True)
 
     def _turn(self, batch: list[Request]) -> Sequence[Reply]:
         """Fill `batch` with what is served in this turn, and serve it."""

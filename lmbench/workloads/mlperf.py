@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -20,7 +21,7 @@ from lmbench.suite.params import Budget, MlperfParams
 from lmbench.workloads.context import Context
 from lmbench.workloads.facts import known, peak_rss
 from lmbench.workloads.generation import REPEATS_FORWARD, Choose, PromptPool, generate, greedy, prompt_pool, require_room
-from lmbench.workloads.mlperf_drive import System, drive, load_loadgen
+from lmbench.workloads.mlperf_drive import Server, System, drive, load_loadgen
 from lmbench.workloads.mlperf_summary import Summary, parse_summary
 
 MULTI_STREAM, SERVER, OFFLINE = "MultiStream", "Server", "Offline"
@@ -59,22 +60,24 @@ def run(context: Context) -> Measurement:
     """Measure the unloaded subject, let LoadGen drive it, and report what LoadGen found. Raises Unavailable without it."""
     params = MlperfParams.model_validate(context.case.params)
     loadgen = load_loadgen()
-    subject = context.build.subject()
-    try:
-        return _measure(context, params, subject, loadgen)
-    finally:
-        subject.close()
+    # One thread builds, measures and serves the subject: see SubjectServing.
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="lmbench-mlperf") as thread:
+        subject = thread.submit(context.build.subject).result()
+        try:
+            return _measure(context, params, subject, loadgen, thread)
+        finally:
+            subject.close()
 
 
-def _measure(context: Context, params: MlperfParams, subject: Subject, loadgen: Any) -> Measurement:
+def _measure(context: Context, params: MlperfParams, subject: Subject, loadgen: Any, thread: ThreadPoolExecutor) -> Measurement:
     require_room(subject, params.prompt_tokens, params.output_tokens)
     pool = prompt_pool(context.text().valid, tokens=params.prompt_tokens, least=params.batch, seed=context.case.seed)
     reset_peak()  # the build and its check are not what is measured
-    targets = _targets(context, params, subject, pool)
+    targets = thread.submit(_targets, context, params, subject, pool).result()
     settings = _settings(loadgen, params, targets, seed=context.case.seed, once=context.once)
     batch = 1 if params.scenario == "SingleStream" else params.batch
-    serve = _serve(context, params, subject, pool)
-    system = System(loadgen, serve, context.clock, batch=batch, tokens=params.output_tokens, timed=targets.tokens_timed)
+    server = Server(serve=_serve(context, params, subject, pool), thread=thread)
+    system = System(loadgen, server, context.clock, batch=batch, tokens=params.output_tokens, timed=targets.tokens_timed)
     context.progress(f"mlperf: {params.scenario}, LoadGen runs for at least {settings.min_duration_ms / 1000:g} s")
     summary = parse_summary(drive(loadgen, system, settings, samples=min(params.samples, len(pool))))
     context.progress(f"mlperf: {_verdict(params, summary)}")

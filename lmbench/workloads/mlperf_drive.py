@@ -6,6 +6,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -27,6 +28,14 @@ def load_loadgen() -> Any:
     return import_module("mlperf_loadgen")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """What serves samples, and the one thread on which it does, which ends with the run."""
+
+    serve: Serve
+    thread: ThreadPoolExecutor
+
+
 class System:
     """What LoadGen's threads call. They must never see an exception: it would end the process without a word.
 
@@ -34,12 +43,12 @@ class System:
     failure the rest is answered unserved, so that LoadGen comes to its end, and `failure` says what it was.
     """
 
-    def __init__(self, loadgen: Any, serve: Serve, clock: Clock, *, batch: int, tokens: int, timed: bool) -> None:
+    def __init__(self, loadgen: Any, server: Server, clock: Clock, *, batch: int, tokens: int, timed: bool) -> None:
         """`tokens` per sample; `timed`: LoadGen wants to hear of first tokens."""
-        self._loadgen, self._serve, self._clock = loadgen, serve, clock
+        self._loadgen, self._clock = loadgen, clock
+        self._serve, self._thread = server.serve, server.thread
         self._batch, self._tokens, self._timed = batch, tokens, timed
         self._waiting: deque[tuple[int, int, float]] = deque()
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lmbench-mlperf")
         self.failure: BaseException | None = None
         self.stopped = False
         self.queries = 0
@@ -55,14 +64,14 @@ class System:
             taken: list[tuple[int, int, float]] = []
             # Not a callback of the future, which may run on this thread: LoadGen keeps the order only of what one thread tells
             # it, and where a sample's end overtakes its first token, times are garbage or LoadGen itself crashes.
-            self._pool.submit(self._settle, taken, self._pool.submit(self._turn, taken))
+            self._thread.submit(self._settle, taken, self._thread.submit(self._turn, taken))
 
     def flush(self) -> None:
         """LoadGen's call after the last query: nothing is held back."""
 
     def close(self) -> None:
         self.stopped = True
-        self._pool.shutdown(wait=True)
+        self._thread.shutdown(wait=True)
 
     def _turn(self, taken: list[tuple[int, int, float]]) -> None:
         while self._waiting and len(taken) < self._batch:

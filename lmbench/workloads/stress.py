@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,12 +44,14 @@ def run(context: Context) -> Measurement:
     params = StressParams.model_validate(context.case.params)
     trace = trace_of(params)
     as_ids = bool(context.case.model.options.get("token_ids"))
-    asks = asks_of(params, context.text(), context.case.seed, trace, as_ids=as_ids, endpoint=_is_endpoint(context))
-    serving = _serving(context, params, asks)
-    try:
-        return _measure(context, params, serving, _Offer(asks=asks, trace=trace))
-    finally:
-        serving.close()
+    with ThreadPoolExecutor(max_workers=params.workers, thread_name_prefix="lmbench-worker") as threads:
+        text = threads.submit(context.text).result()
+        asks = asks_of(params, text, context.case.seed, trace, as_ids=as_ids, endpoint=_is_endpoint(context))
+        serving = _serving(context, params, asks, threads)
+        try:
+            return _measure(context, params, serving, _Offer(asks=asks, trace=trace))
+        finally:
+            serving.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +66,10 @@ def _is_endpoint(context: Context) -> bool:
     return MODELS[context.case.model.kind].form == ENDPOINT
 
 
-def _serving(context: Context, params: StressParams, asks: Asks) -> Serving:
+def _serving(context: Context, params: StressParams, asks: Asks, threads: ThreadPoolExecutor) -> Serving:
     if _is_endpoint(context):
         return EndpointServing(context, params, asks)
-    return SubjectServing(context, params, asks)
+    return SubjectServing(context, params, asks, threads)
 
 
 def _measure(context: Context, params: StressParams, serving: Serving, offer: _Offer) -> Measurement:

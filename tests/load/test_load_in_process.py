@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from lmbench.load.in_process import Batching, InProcess, Reply
 from lmbench.load.requests import CANCELLED, COMPLETED, FAILED, REJECTED, Request, RequestLog, accounts
@@ -28,7 +29,7 @@ def test_requests_are_served_in_order() -> None:
         served.append(batch[0].index)
         return at_once(batch)
 
-    target = InProcess(serve, CLOCK, workers=1, queue_limit=100)
+    target = InProcess(serve, CLOCK, threads=ThreadPoolExecutor(1), queue_limit=100)
     for index in range(50):
         target.submit(request(index))
     assert target.settle(CLOCK.now() + LONG_S)
@@ -47,7 +48,7 @@ def test_workers_serve_at_the_same_time() -> None:
         together.wait(LONG_S)
         return at_once(batch)
 
-    target = InProcess(serve, CLOCK, workers=3, queue_limit=100)
+    target = InProcess(serve, CLOCK, threads=ThreadPoolExecutor(3), queue_limit=100)
     for index in range(6):
         target.submit(request(index))
     assert target.settle(CLOCK.now() + LONG_S)
@@ -61,7 +62,7 @@ def test_an_exception_makes_a_failed_request_with_its_reason() -> None:
             raise RuntimeError(f"no answer for {batch[0].index}")
         return at_once(batch)
 
-    target = InProcess(serve, CLOCK, workers=2, queue_limit=100)
+    target = InProcess(serve, CLOCK, threads=ThreadPoolExecutor(2), queue_limit=100)
     for index in range(10):
         target.submit(request(index))
     assert target.settle(CLOCK.now() + LONG_S)
@@ -79,7 +80,7 @@ def test_a_full_queue_rejects_and_closing_drops_what_waits() -> None:
         release.wait(LONG_S)
         return at_once(batch)
 
-    target = InProcess(serve, CLOCK, workers=1, queue_limit=2)
+    target = InProcess(serve, CLOCK, threads=ThreadPoolExecutor(1), queue_limit=2)
     target.submit(request(0))
     assert running.wait(LONG_S)
     for index in range(1, 5):
@@ -109,7 +110,7 @@ def test_batches_are_filled_with_requests_alike_and_no_larger_than_declared() ->
         return at_once(batch)
 
     batching = Batching(max_size=3, alike=lambda one: one.index == 6)
-    target = InProcess(serve, CLOCK, workers=1, queue_limit=100, batching=batching)
+    target = InProcess(serve, CLOCK, threads=ThreadPoolExecutor(1), queue_limit=100, batching=batching)
     target.submit(request(0))
     assert first.wait(LONG_S)
     for index in range(1, 9):
@@ -126,7 +127,9 @@ def test_a_batch_waits_for_company_and_every_end_is_given_once() -> None:
     def serve(batch: Sequence[Request]) -> list[Reply]:
         return at_once(batch[:2])
 
-    target = InProcess(serve, CLOCK, workers=1, queue_limit=100, batching=Batching(max_size=3, max_wait_s=LONG_S))
+    target = InProcess(
+        serve, CLOCK, threads=ThreadPoolExecutor(1), queue_limit=100, batching=Batching(max_size=3, max_wait_s=LONG_S)
+    )
     ended: list[RequestLog] = []
     for index in range(3):
         target.submit(request(index))

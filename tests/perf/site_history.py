@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from lmbench.cli.stored import read_parts
 from lmbench.measure.clock import CLOCK, process_cpu_s, utc_now
 from lmbench.record.codec import dumps
 from lmbench.record.record import Record
 from lmbench.site.build import build_site
-from lmbench.site.gather import gather
+from lmbench.site.gather import gather, read_part
 from lmbench.store.imports import run_files
-from lmbench.store.runs import read_run
 from tests.report import synthetic
 from tests.site import stored
 
@@ -65,9 +65,9 @@ def _benchmarks(made: list[Record], texts: list[tuple[str, str]], day: int, scal
 
 
 def measure(root: Path, out: Path) -> None:
-    """Print wall and CPU seconds of reading, gathering and writing, and the sizes of what was written."""
+    """Print wall and this process's CPU seconds of reading, gathering and writing, and the sizes of what was written."""
     began, cpu = CLOCK.now(), process_cpu_s()
-    found = gather(map(read_run, run_files(root)))
+    found = gather(read_parts(run_files(root), read_part))
     read, read_cpu = CLOCK.now(), process_cpu_s()
     files = build_site(found, [], out, made_at=utc_now())
     print(f"read and gathered: {read - began:.1f} s, CPU {read_cpu - cpu:.1f} s")

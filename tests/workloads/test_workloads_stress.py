@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +154,23 @@ def test_the_real_target_serves_a_short_ramp(params: dict[str, Any]) -> None:
     assert any("stress: ramp 1, 100 requests/s offered, " in line for line in said)
     json.dumps(dict(found.details), allow_nan=False)
     assert builder.checks == [True]
+
+
+def test_the_thread_that_serves_has_built_and_measured_the_subject_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    context, builder, _ = make("stress", {"max_steps": 1, "step_s": 0.1, "recovery_s": 0.1, "start_rate": 100.0}, clock=CLOCK)
+    seen: dict[str, set[str]] = {}
+
+    def noted(name: str, call: Any) -> Any:
+        def noting(*given: Any, **named: Any) -> Any:
+            seen.setdefault(name, set()).add(threading.current_thread().name)
+            return call(*given, **named)
+
+        return noting
+
+    monkeypatch.setattr(SubjectServing, "_generate", noted("generate", SubjectServing._generate))
+    monkeypatch.setattr(type(builder), "subject", noted("subject", type(builder).subject))
+    stress.run(replace(context, text=noted("text", context.text)))
+    assert seen == {key: {"lmbench-worker_0"} for key in ("text", "subject", "generate")}
 
 
 def test_once_sends_a_handful_of_requests() -> None:

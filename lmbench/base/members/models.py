@@ -12,8 +12,8 @@ NOT_A_LLAMA = {"llama-cpp": "the export writes llama.cpp's dense Llama only; use
 HIDDEN_TOKENS = {"distil": "distillation teaches to predict the next token, and this model predicts hidden ones"}
 """What models with a masked objective refuse."""
 NO_UNITS = {"prune-structured": "it has no attention heads or MLPs to take out; use prune-layerwise or prune-2-4"}
-TOKEN_BY_TOKEN = "recurrent cells run there token by token, from a state, and this model reads all tokens at once; use torch"
-NO_LOOK_UP = "it has no translation of the table look-up (searchsorted); use torch"
+NOT_STEPWISE = "recurrent cells run there token by token, from a state, and this model reads all tokens at once; use torch"
+NO_LOOK_UP = "the table look-up (searchsorted) has no translation there; use torch"
 LOOK_UP_LESS = ("onnxruntime", "openvino", "tensorrt", "executorch", "litert", "savedmodel")
 OF_LINEAR_LAYERS = (
     "fp8-weight-only",
@@ -68,7 +68,7 @@ MEMBERS: Mapping[str, Entry] = {
         about="bidirectional LSTM, every token predicted from all others",
         needs=(TORCH, TOKENIZERS),
         objective="masked",
-        refuses={**NOT_A_LLAMA, **HIDDEN_TOKENS, **NO_UNITS, "executorch": TOKEN_BY_TOKEN},
+        refuses={**NOT_A_LLAMA, **HIDDEN_TOKENS, **NO_UNITS, "executorch": NOT_STEPWISE},
     ),
     "encoder": Entry(
         options="lmbench.suite.options:EncoderOptions",
