@@ -34,6 +34,29 @@ def mmk_mean_wait(servers: int, rate: float, service_s: float) -> float:
     return math.inf if spare <= 0 else erlang_c(servers, rate * service_s) / spare
 
 
+def shared_mean_delay(capacity: float, rate: float, service_s: float) -> float:
+    """Mean of what sharing adds to a request, where n in service get min(1, capacity / n) of their speed each; Poisson arrivals.
+
+    However service times vary (Cohen 1979, "The multiple phase service network with generalized processor sharing"): the number
+    in service is that of a birth and death process with deaths min(n, capacity) / service, by Little's law. For whole
+    capacities it is the mean wait of M/M/k.
+    """
+    offered = rate * service_s
+    if offered >= capacity:
+        return math.inf
+    weight, total, number, inside = 1.0, 1.0, 0.0, 0
+    while inside + 1 <= capacity:
+        inside += 1
+        weight *= offered / inside
+        total += weight
+        number += inside * weight
+    # From here on each state is offered / capacity as likely as the one before.
+    ratio = offered / capacity
+    total += weight * ratio / (1 - ratio)
+    number += weight * (inside * ratio / (1 - ratio) + ratio / (1 - ratio) ** 2)
+    return number / total / rate - service_s
+
+
 def mmk_wait_quantile(servers: int, rate: float, service_s: float, share: float) -> float:
     """The wait that `share` of the requests do not exceed in M/M/k, from P(W > t) = C exp(-(k / service - rate) t)."""
     spare = servers / service_s - rate

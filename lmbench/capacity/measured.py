@@ -12,7 +12,7 @@ from lmbench.capacity.matching import Source, absent, alike, matches, newest, st
 from lmbench.capacity.nouns import Replica
 from lmbench.capacity.plan_file import Option
 from lmbench.capacity.promised import steady
-from lmbench.capacity.stressed import StressRun, backtests, slots_of, stress_run
+from lmbench.capacity.stressed import StressRun, backtests, discipline_of, stress_run
 from lmbench.record.record import Record
 from lmbench.store.imports import record_digest
 
@@ -28,14 +28,15 @@ def replica(name: str, option: Option, sources: Sequence[Source]) -> Replica:
     older = _older(found["stress"], option, sources)
     runs = [*(run for _, run in older), stress_run(found["stress"].record)]
     now, stress = runs[-1], runs[-1].record
-    slots, reasons = slots_of(now)
+    serves, reasons = discipline_of(now)
     known, unknown = steady(runs)
     first_token = tuple(run.first_token_s for run in runs)
     used = [*((one, "stress") for one, _ in older), *((one, kind) for kind, one in found.items())]
     others, missing = _others(found, sources, option)
     return Replica(
         option=name,
-        slots=slots,
+        slots=serves.slots,
+        shared=serves.shared,
         service_s=tuple(run.service_s for run in runs),
         first_token_s=first_token if all(first_token) else (),
         prompt_tokens=_length(stress, "prompt_tokens"),

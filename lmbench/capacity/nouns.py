@@ -68,11 +68,13 @@ class Replica:
     """One copy of a model on one machine, as stored records show it. Times in seconds, sizes in bytes; None is not known.
 
     It serves `slots` requests at once, first come first served, each for one of the measured `service_s` of one of its runs.
+    Where `shared` is given it works on all it has instead, on that many as fast as on one alone (see sharing).
     """
 
     option: str
     slots: int
     service_s: Runs
+    shared: float | None = None
     first_token_s: Runs = ()
     """From start of service to the first token, of the same runs; empty when not measured in each of them."""
     prompt_tokens: float | None = None
@@ -102,6 +104,11 @@ class Replica:
     """Digests of the records, and where they were read."""
     reasons: Mapping[str, str] = field(default_factory=dict)
     """Why a field is None, or what a reader must know about how it was found."""
+
+    @property
+    def capacity(self) -> float:
+        """Requests that are served at full speed."""
+        return self.slots if self.shared is None else self.shared
 
     @property
     def mean_service_s(self) -> float:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lmbench.capacity.sharing import Route, shared_latencies
+
 Times = npt.NDArray[np.float64]
 Choices = npt.NDArray[np.int64]
 Draw = Callable[[np.random.Generator, tuple[int, int]], Times]
@@ -29,11 +31,19 @@ PILOT = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """Some replicas behind one router, each serving `slots` requests at once."""
+    """Some replicas behind one router, each serving `slots` requests at once; or, where `shared` is given, all it has, that many
+    of them as fast as one alone (see sharing).
+    """
 
     replicas: int
     slots: int
     policy: str
+    shared: float | None = None
+
+    @property
+    def capacity(self) -> float:
+        """Requests that one replica serves at full speed."""
+        return self.slots if self.shared is None else self.shared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +51,10 @@ class Simulated:
     """What the requests of each lane met after the warm-up: arrays [lanes, requests], in seconds."""
 
     wait_s: Times
+    """Of replicas that share, what sharing cost: the latency over what the request takes alone."""
     service_s: Times
     utilization: Times
-    """[lanes]: busy slots over all slots."""
+    """[lanes]: busy share of the capacity."""
 
     @property
     def latency_s(self) -> Times:
@@ -58,6 +69,8 @@ def simulate(shard: Shard, rates: Times, draw: Draw, *, arrivals: int, seed: int
     """
     rng = np.random.default_rng(seed)
     before = warmup(shard, float(rates.max() * draw(np.random.default_rng(seed), (1, PILOT)).mean()))
+    if shard.shared is not None:
+        return _sharing(shard, rates, draw, (before, arrivals), rng)
     lone = shard.replicas == shard.slots == 1
     queue = _lone_server(len(rates)) if lone else _stepwise(shard, len(rates), rng)
     waits, services, span = [], [], np.zeros(len(rates))
@@ -74,9 +87,45 @@ def simulate(shard: Shard, rates: Times, draw: Draw, *, arrivals: int, seed: int
             waits.append(wait[:, -left:])
             services.append(service[:, -left:])
             span += gaps[:, -left:].sum(axis=1)
-    kept = Simulated(wait_s=np.hstack(waits), service_s=np.hstack(services), utilization=span)
-    busy = kept.service_s.sum(axis=1) / (span * shard.replicas * shard.slots)
-    return Simulated(wait_s=kept.wait_s, service_s=kept.service_s, utilization=np.minimum(1.0, busy))
+    return _finished(shard, np.hstack(waits), np.hstack(services), span)
+
+
+def _sharing(shard: Shard, rates: Times, draw: Draw, counts: tuple[int, int], rng: np.random.Generator) -> Simulated:
+    """The same where replicas share: a latency is known only when a request has ended, so all are simulated in one piece."""
+    before, arrivals = counts
+    shape = (len(rates), before + arrivals)
+    gaps = rng.exponential(size=shape) / rates[:, None]
+    work = draw(rng, shape)
+    assert shard.shared is not None  # noqa: S101 - asked for only where it is given
+    latency = shared_latencies(shard.replicas, shard.shared, np.cumsum(gaps, axis=1), work, _by_count(shard, len(rates), rng))
+    kept = slice(before, None)
+    # Rounding may leave a request that was alone a hair faster than that.
+    wait = np.maximum(0.0, latency[:, kept] - work[:, kept])
+    return _finished(shard, wait, work[:, kept], gaps[:, kept].sum(axis=1))
+
+
+def _finished(shard: Shard, wait_s: Times, service_s: Times, span: Times) -> Simulated:
+    busy = service_s.sum(axis=1) / (span * shard.replicas * shard.capacity)
+    return Simulated(wait_s=wait_s, service_s=service_s, utilization=np.minimum(1.0, busy))
+
+
+def _by_count(shard: Shard, lanes: int, rng: np.random.Generator) -> Route:
+    """The policies of `_router` by how many requests are in each replica."""
+    count, every = shard.replicas, np.arange(lanes)
+    if shard.policy == "round-robin" or count == 1:
+        return lambda index, _inside: np.full(lanes, index % count)
+    if shard.policy == "random":
+        return lambda _index, _inside: rng.integers(count, size=lanes)
+    if shard.policy == "power-of-two":
+
+        def lesser(_index: int, inside: Choices) -> Choices:
+            first = rng.integers(count, size=lanes)
+            other = (first + rng.integers(1, count, size=lanes)) % count
+            chosen: Choices = np.where(inside[every, other] < inside[every, first], other, first)
+            return chosen
+
+        return lesser
+    return lambda _index, inside: np.asarray((inside + rng.random(inside.shape)).argmin(axis=1), dtype=np.int64)
 
 
 def warmup(shard: Shard, offered: float) -> int:
@@ -85,8 +134,8 @@ def warmup(shard: Shard, offered: float) -> int:
     An M/M/k queue forgets within about load / (1 - sqrt(load))^2 of its own arrivals (Cohen 1982, The Single Server Queue);
     every slot must have been filled too.
     """
-    load = min(0.99, offered / (shard.replicas * shard.slots))
-    return int(shard.replicas * (shard.slots + FORGETTING * load / (1 - load**0.5) ** 2))
+    load = min(0.99, offered / (shard.replicas * shard.capacity))
+    return int(shard.replicas * (shard.capacity + FORGETTING * load / (1 - load**0.5) ** 2))
 
 
 def _blocks(total: int) -> Iterator[int]:

@@ -104,7 +104,7 @@ def scaled_fleet(demand: Demand, replica: Replica, each: float, redundancy: Redu
     The number wanted is reconsidered every `every_s`; scaling down is immediate, as a replica stops at once. The day is taken to
     repeat: what was wanted before midnight is ready after it.
     """
-    per_replica = min(each, rule.utilization * replica.slots / replica.mean_service_s)
+    per_replica = min(each, rule.utilization * replica.capacity / replica.mean_service_s)
     minutes = len(demand.per_minute)
     every = max(1, round(rule.every_s / 60))
     wanted = [max(rule.least, replicas_for(demand.per_minute[m - m % every] * demand.burst, per_replica)) for m in range(minutes)]
@@ -121,7 +121,7 @@ def day(
     rates = np.asarray(demand.per_minute)
     ready = np.asarray(fleet.ready, dtype=float)
     each, at_burst = rates / ready, rates * demand.burst / ready
-    busy = np.minimum(1.0, each * replica.mean_service_s / replica.slots)
+    busy = np.minimum(1.0, each * replica.mean_service_s / replica.capacity)
     kept = {side: _share(surface, at_burst, rates, limits, side) for side in ("low", "mid", "high")}
     top = float(at_burst.max())
     room, _ = _kept(surface, limits, "mid")

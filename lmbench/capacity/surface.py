@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmbench.capacity.formulas import gik_mean_wait, mmk_mean_wait
+from lmbench.capacity.formulas import gik_mean_wait, mmk_mean_wait, shared_mean_delay
 from lmbench.capacity.nouns import Replica, Runs, Surface
 from lmbench.capacity.plan_file import QUANTILES
 from lmbench.capacity.simulate import Choices, Draw, Shard, Simulated, Times, simulate
@@ -60,7 +60,8 @@ def _points(replica: Replica, policy: str, shard: int, shares: Sequence[float], 
     full = _full(replica)
     lanes = np.repeat(np.asarray(shares), LANES) * full * shard
     draw = _own_samples(replica, len(lanes), seed)
-    found = simulate(Shard(replicas=shard, slots=replica.slots, policy=policy), lanes, draw, arrivals=ARRIVALS, seed=seed)
+    one = Shard(replicas=shard, slots=replica.slots, policy=policy, shared=replica.shared)
+    found = simulate(one, lanes, draw, arrivals=ARRIVALS, seed=seed)
     blocks = [slice(place * LANES, (place + 1) * LANES) for place in range(len(shares))]
     return [_point(replica, share * full, found, block, seed) for share, block in zip(shares, blocks, strict=True)]
 
@@ -69,7 +70,9 @@ def _point(replica: Replica, rate: float, found: Simulated, lanes: slice, seed: 
     wait, first = found.wait_s[lanes], None
     if replica.first_token_s:
         rng = np.random.default_rng((seed, 1))
-        first = wait + _Samples.of(replica.first_token_s, len(wait), rng).drawn(rng, wait.shape[1])
+        alone = _Samples.of(replica.first_token_s, len(wait), rng).drawn(rng, wait.shape[1])
+        # Who shares is slowed down from the first token on; who waits is so before it.
+        first = wait + alone if replica.shared is None else alone * found.latency_s[lanes] / found.service_s[lanes]
     return _Point(
         rate=rate,
         latency_s=found.latency_s[lanes],
@@ -121,8 +124,8 @@ def _pooled(replica: Replica) -> Times:
 
 
 def _full(replica: Replica) -> float:
-    """Requests/s that keep every slot of one replica busy in its slowest run: no lane may be asked for more."""
-    return replica.slots / replica.slowest_service_s
+    """Requests/s that keep one replica busy in its slowest run: no lane may be asked for more."""
+    return replica.capacity / replica.slowest_service_s
 
 
 def _tables(kind: str, points: Sequence[Times]) -> dict[str, dict[str, tuple[float, ...]]]:
@@ -155,6 +158,9 @@ def _closed_form(replica: Replica, rates: Sequence[float], waits: Sequence[float
     """Mean waits of one replica by itself, Poisson arrivals: what a router that looks at the load must stay below."""
     times = _pooled(replica)
     mean, scv = float(times.mean()), float(times.var() / times.mean() ** 2)
+    if replica.shared is not None:
+        exact = tuple(shared_mean_delay(replica.shared, rate, mean) for rate in rates)
+        return {"simulated": tuple(waits), "erlang_c": exact}
     return {
         "simulated": tuple(waits),
         "erlang_c": tuple(mmk_mean_wait(replica.slots, rate, mean) for rate in rates),

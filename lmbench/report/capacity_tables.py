@@ -104,7 +104,7 @@ def by_load(report: CapacityReport, *, at_peak_only: bool = False) -> Table:
         f"{which}Simulated: one replica behind the plan's router, at the plan's lengths of requests, p95 with the ends of its "
         "interval. Formulas: the mean wait of one replica by itself, arrivals at random. Random routing should be near "
         "Allen-Cunneen, which knows how service times vary; a router that looks at the load stays below. Erlang C takes service "
-        "times for exponential."
+        "times for exponential; of a replica that shares itself among its requests, it is the exact mean cost of sharing."
     )
     return Table(title="Simulation and closed forms", head=head, rows=tuple(rows), notes=(note,))
 

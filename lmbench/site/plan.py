@@ -134,7 +134,7 @@ def _option(one: Sized, request: PlanRequest, measured: Replica) -> dict[str, An
         "name": one.name,
         "surface": _surface(one.surface),
         "last_rate": replica.rates[-1] if replica.rates else None,
-        "slots": replica.slots,
+        "slots": replica.capacity,
         "service_mean_s": replica.mean_service_s,
         "output_tokens": replica.output_tokens,
         "cold_start_s": replica.cold_start_s,
