@@ -44,6 +44,7 @@ def replica(name: str, option: Option, sources: Sequence[Source]) -> Replica:
         rates=tuple(step.rate for step in now.steps if step.kept) or (now.steps[0].rate,),
         max_rate=_value(stress, "max_sustainable_rate"),
         steady=known,
+        late_client_s=now.late_s,
         backtests=tuple(backtests(now, runs[:-1])),
         bottleneck=str((stress.details.get("bottleneck") or {}).get("resource") or ""),
         machine_class=stress.machine_class,

@@ -96,6 +96,8 @@ class Replica:
     """Of the machine the records come from."""
     cold_start_s: float | None = None
     joules_per_token: float | None = None
+    late_client_s: float | None = None
+    """How late requests were sent (p99) where that spoils the latencies; None where they were in time."""
     bottleneck: str = ""
     """What the stress run found to break first."""
     machine_class: str = ""

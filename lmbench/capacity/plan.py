@@ -282,6 +282,9 @@ def _unsure(one: Sized) -> Iterator[str]:
     """What makes an option's numbers less sure than their intervals say."""
     if one.replica is not None and backtest_error(one.replica) is None:
         yield "no back-test, since fewer than three rates below the knee were measured"
+    if one.replica is not None and one.replica.late_client_s is not None:
+        late = f"{one.replica.late_client_s * 1e3:.3g} ms"
+        yield f"requests were sent up to {late} late (p99), which is in its latencies: leave the client a CPU and measure again"
     if one.fleet is not None and one.replica is not None and len(one.replica.service_s) == 1:
         yield "one run: its interval does not hold what differs between runs"
     if one.surface is not None and (one.surface.shard_error or 0) > SHARD_BOUND:

@@ -14,8 +14,10 @@ import numpy as np
 from lmbench.base.entry import ENDPOINT
 from lmbench.base.errors import SubjectError
 from lmbench.base.registry import MODELS
+from lmbench.capacity.alone import undisturbed, weighed
 from lmbench.capacity.nouns import OLDER_RUNS, OTHER_RATES, BackTest
 from lmbench.capacity.simulate import Shard, simulate
+from lmbench.load.bottleneck import late_client
 from lmbench.load.requests import CANCELLED, COMPLETED, PENDING
 from lmbench.record.record import Record
 
@@ -40,6 +42,8 @@ class Step:
     """As it was sent, in requests/s."""
     asked_rate: float
     latency_s: tuple[float, ...]
+    lag_s: tuple[float, ...]
+    """How late each was sent."""
     alone: tuple[int, ...]
     """Which of the requests had none beside them, from their first moment to their last."""
     service_s: tuple[float, ...]
@@ -79,6 +83,13 @@ class StressRun:
     def calm(self) -> tuple[Step, ...]:
         """The steps below the knee, or the lowest where there is none."""
         return self.below_knee or self.steps[:1]
+
+    @property
+    def late_s(self) -> float | None:
+        """How late the client was (p99), where that is too late for latencies to be the subject's own (see late_client)."""
+        lag = float(np.quantile([one for step in self.calm for one in step.lag_s], 0.99))
+        typical = float(np.median([one for step in self.calm for one in step.latency_s]))
+        return lag if late_client(lag, typical) else None
 
     @property
     def is_endpoint(self) -> bool:
@@ -127,7 +138,7 @@ def stress_run(record: Record) -> StressRun:
     bend = record.metrics["knee_rate"].value if "knee_rate" in record.metrics else None
     broke = [row["offered_rate"] for row in rows if not row["slo_met"]]
     knee = min([*broke, *([bend] if bend else [])], default=math.inf)
-    alone = _undisturbed(columns) if not record.details.get("requests_left_out") else frozenset()
+    alone = undisturbed(columns) if not record.details.get("requests_left_out") else frozenset()
     found = [_step(row, columns, alone, below_knee=row["offered_rate"] < knee) for row in rows]
     steps = sorted((step for step in found if step.latency_s), key=lambda step: step.rate)
     if not steps:
@@ -155,21 +166,6 @@ def discipline_of(run: StressRun) -> tuple[Discipline, dict[str, str]]:
         "service_s": lone if count >= FEW_REQUESTS else few,
     }
     return queue, reasons
-
-
-def weighed(latencies: Sequence[float], times: Sequence[float], rate: float) -> list[float]:
-    """As many of `times` again, drawn at equal steps of their weights exp(rate * latency).
-
-    A request is alone if none comes before it has ended, which for long ones is that much less likely: without the weights
-    they would be too few.
-    """
-    if not times:
-        return []
-    order = np.argsort(times, kind="stable")
-    weights = np.exp(rate * np.asarray(latencies))[order]
-    edges = (np.cumsum(weights) - weights / 2) / weights.sum()
-    steps = (np.arange(len(times)) + 0.5) / len(times)
-    return [float(value) for value in np.interp(steps, edges, np.asarray(times)[order])]
 
 
 def _best(run: StressRun, candidates: Sequence[Discipline]) -> tuple[Discipline, float]:
@@ -223,19 +219,6 @@ def _predicted(step: Step, serves: Discipline, service: tuple[float, ...], sourc
     )
 
 
-def _undisturbed(columns: Mapping[str, Sequence[Any]]) -> frozenset[int]:
-    """Rows of the requests that began when none was in flight and ended before another was sent."""
-    ends = [finished if finished is not None else math.inf for finished in columns["finished"]]
-    order = sorted(range(len(ends)), key=lambda place: columns["sent"][place])
-    found, last = set(), -math.inf
-    for number, place in enumerate(order):
-        following = columns["sent"][order[number + 1]] if number + 1 < len(order) else math.inf
-        if last <= columns["sent"][place] and ends[place] <= following:
-            found.add(place)
-        last = max(last, ends[place])
-    return frozenset(found)
-
-
 def _step(row: Mapping[str, Any], columns: Mapping[str, Sequence[Any]], alone: Set[int], *, below_knee: bool) -> Step:
     mine = [place for place, step in enumerate(columns["step"]) if step == row["index"]]
     status = [columns["status"][place] for place in mine]
@@ -251,6 +234,7 @@ def _step(row: Mapping[str, Any], columns: Mapping[str, Sequence[Any]], alone: S
         rate=float(row["offered_rate"]),
         asked_rate=float(row["rate"] or row["offered_rate"]),
         latency_s=times("finished", "scheduled"),
+        lag_s=times("sent", "scheduled"),
         alone=tuple(number for number, place in enumerate(chosen) if place in alone),
         service_s=times("finished", "started"),
         first_token_s=times("first_token", "started"),

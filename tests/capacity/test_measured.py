@@ -67,6 +67,15 @@ def test_an_endpoint_s_slots_are_fitted() -> None:
     assert max(abs(test.error) for test in found.backtests) < 0.2
 
 
+def test_a_client_that_was_late_is_told(known: list[Source]) -> None:
+    one = known[0].record
+    assert replica("fp32", OPTION, known).late_client_s is None
+    columns = one.details["requests"]
+    late = {**columns, "sent": [moment + 0.004 for moment in columns["scheduled"]]}
+    found = replica("fp32", OPTION, [Source(record=replace(one, details={**one.details, "requests": late}))])
+    assert found.late_client_s == pytest.approx(0.004)
+
+
 def test_the_newest_record_of_each_workload_counts(known: list[Source]) -> None:
     newer = record("memory", "none", {}, {"peak_rss_bytes": 7.0}, at="2026-02-01T00:00:00+00:00")
     failed = replace(newer, status="error", started_at="2026-03-01T00:00:00+00:00")

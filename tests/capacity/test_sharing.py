@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmbench.capacity.alone import weighed
 from lmbench.capacity.formulas import mmk_mean_wait, shared_mean_delay
 from lmbench.capacity.matching import Source
 from lmbench.capacity.measured import replica
@@ -16,7 +17,6 @@ from lmbench.capacity.nouns import Replica
 from lmbench.capacity.plan_file import Option
 from lmbench.capacity.sharing import shared_latencies
 from lmbench.capacity.simulate import POLICIES, Shard, simulate
-from lmbench.capacity.stressed import weighed
 from lmbench.capacity.surface import simulated_surface
 from lmbench.record.record import Record
 from tests.capacity.records import stress
