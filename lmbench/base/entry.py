@@ -56,6 +56,8 @@ class Entry:
     """Backends: the target that makes the file they load, so that making it can be timed by itself."""
     trainer: str | None = None
     """Backends: the target that trains."""
+    replica: str | None = None
+    """Backends: the target that trains one of several copies in step, each in a process of its own."""
     stateless: bool = False
     """Backends: every step is a full forward pass over a fixed length, whatever the model could carry."""
     env: str | None = None
@@ -67,3 +69,21 @@ class Entry:
     """Workloads: the target that finds faults in parameters which their types do not show."""
     generates: bool = False
     """Workloads: needs a model whose objective is causal."""
+    trains: bool = False
+    """Workloads: needs a backend that trains."""
+    tripwired: tuple[str, ...] = ()
+    """Workloads: the times and rates that can fail a case from stored runs alone: medians (a mean stands in for one that is not
+    known) and rates of the thing the workload is about.
+
+    Left out, and at worst inconclusive, is what a single run cannot tell: tails (p90 to p99), of which it has a handful of
+    samples; what happens once per run (first_call_s, export_s, load_s); ratios to something that is measured too (mfu, mbu); what
+    repeats another (itl repeats tpot). A suite's gate that names one makes it one that can fail.
+    """
+    decided_by: tuple[str, ...] = ()
+    """Workloads: the metrics that pairs of processes decide a case by; empty: one run of the base is enough to compare it with.
+
+    Others that the pairs measure are shown with their intervals and never fail, since each further test costs the others
+    resolution. A suite's gate that names one makes it decide.
+    """
+    per_round: tuple[str, ...] = ()
+    """Workloads: the metrics that a single round of `source` can say; anything else needs whole runs."""

@@ -5,23 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from lmbench.base.catalogue import METRICS
-from lmbench.base.registry import BACKENDS
-from lmbench.compare.tolerance import NOISY, TRIPWIRED, resolution
+from lmbench.base.registry import BACKENDS, WORKLOADS
+from lmbench.compare.tolerance import NOISY, resolution
 from lmbench.plan.case import Case
-
-PAIRED: Mapping[str, tuple[str, ...]] = {
-    "training_step": ("step_p50_s", "trained_tokens_per_s"),
-    "latency": ("ttft_p50_s", "tpot_p50_s", "latency_p50_s", "output_tokens_per_s"),
-    "throughput": ("output_tokens_per_s", "total_tokens_per_s"),
-    "scoring": ("latency_p50_s", "scored_tokens_per_s"),
-    "cold_start": ("cold_start_p50_s",),
-    "memory": ("peak_rss_bytes", "weights_rss_bytes", "activations_bytes", "device_peak_bytes"),
-    "stress": TRIPWIRED["stress"],
-    "mlperf": TRIPWIRED["mlperf"],
-}
-"""Workload -> the metrics that decide it. Others that the pairs measure are shown with their intervals and never fail:
-prefill and decode nearly repeat ttft and tpot, and each further test costs the others resolution. A suite's gate that
-names one makes it decide."""
 
 MIRRORS: Mapping[str, str] = {
     "trained_tokens_per_s": "step_p50_s",
@@ -32,13 +18,6 @@ MIRRORS: Mapping[str, str] = {
 """Metric -> the one it is a constant over, or times: the same test said in another unit, so it is counted once."""
 LATENCY_MIRRORS: Mapping[str, str] = {"output_tokens_per_s": "latency_p50_s"}
 
-ROUNDS: Mapping[str, frozenset[str]] = {
-    "training_step": frozenset({"step_p50_s", "samples_per_s", "trained_tokens_per_s"}),
-    "latency": frozenset({"ttft_p50_s", "tpot_p50_s", "latency_p50_s", "prefill_p50_s", "decode_p50_s", "output_tokens_per_s"}),
-    "throughput": frozenset({"output_tokens_per_s", "total_tokens_per_s"}),
-    "scoring": frozenset({"latency_p50_s", "scored_tokens_per_s"}),
-}
-"""Workload -> what a single round of it can say. Anything else needs whole runs."""
 PLAIN, PLAIN_CPU = "round_p50_s", "round_cpu_p50_s"
 
 
@@ -48,9 +27,10 @@ def needs_runs(case: Case) -> bool:
 
     A quantile or a peak belongs to a run: it is taken per run and compared per pair, never pooled over runs.
     """
-    if case.workload not in ROUNDS or BACKENDS[case.backend.kind].env is not None:
+    told = WORKLOADS[case.workload].per_round
+    if not told or BACKENDS[case.backend.kind].env is not None:
         return True
-    return any(METRICS[name].kind in NOISY and name not in ROUNDS[case.workload] for name in case.gate if name in METRICS)
+    return any(METRICS[name].kind in NOISY and name not in told for name in case.gate if name in METRICS)
 
 
 def deciding(case: Case | None, clock: str = "wall") -> tuple[str, ...]:
@@ -58,7 +38,7 @@ def deciding(case: Case | None, clock: str = "wall") -> tuple[str, ...]:
     if case is None:
         return (PLAIN_CPU if clock == "cpu" else PLAIN,)
     named = (name for name in case.gate if name in METRICS and METRICS[name].kind in (*NOISY, "memory"))
-    return tuple(dict.fromkeys([*PAIRED[case.workload], *named]))
+    return tuple(dict.fromkeys([*WORKLOADS[case.workload].decided_by, *named]))
 
 
 def tests_of(case: Case | None) -> int:

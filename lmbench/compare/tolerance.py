@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lmbench.base.catalogue import HIGHER, METRICS
+from lmbench.base.registry import WORKLOADS
 from lmbench.measure.measurement import Metric
 from lmbench.plan.case import Case
 from lmbench.record.record import Record
 
 NOISY = ("time", "rate")
-
-TRIPWIRED: Mapping[str, tuple[str, ...]] = {
-    "training_step": ("step_p50_s", "trained_tokens_per_s"),
-    "latency": ("ttft_p50_s", "tpot_p50_s", "latency_p50_s", "prefill_p50_s", "decode_p50_s", "output_tokens_per_s"),
-    "throughput": ("output_tokens_per_s", "total_tokens_per_s"),
-    "scoring": ("latency_p50_s", "scored_tokens_per_s"),
-    "tasks": (),
-    "cold_start": ("cold_start_p50_s",),
-    "memory": (),
-    "stress": ("service_p50_s", "max_sustainable_rate"),
-    "mlperf": ("latency_p50_s", "requests_per_s"),
-}
-"""Workload -> the times and rates that can fail a case from stored runs alone.
-
-They are the medians (the mean where a median is not known, see `tripwired`) and the rates of the thing the workload
-is about. Left out, and at worst inconclusive: tails (p90 to p99), which a single run estimates from a handful of
-samples; `itl_*`, which repeats tpot; first_call_s, compress_s, export_s, load_s and recovery_s, which happen once per run;
-mfu and mbu, whose denominators are measured too; and in `stress` the response times, goodput and attainment, which
-depend on how far past saturation the ramp went. A suite's gate that names a left-out metric makes it one that can fail.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +44,12 @@ def tolerance_for(case: Case, metric: Metric) -> Tolerance | None:
 
 
 def tripwired(record: Record) -> frozenset[str]:
-    """Names of the record's times and rates that can fail: its workload's row, the suite's gate, means for medians.
+    """Names of the record's times and rates that can fail: its workload's own, the suite's gate, means for medians.
 
     A mean stands in for a median that this record does not know.
     """
-    names = {_known(name, record) for name in TRIPWIRED.get(record.case.workload, ())}
+    workload = WORKLOADS.get(record.case.workload)  # a record may come from where more is installed
+    names = {_known(name, record) for name in (workload.tripwired if workload else ())}
     names |= {name for name in record.case.gate if name in METRICS and METRICS[name].kind in NOISY}
     return frozenset(names)
 

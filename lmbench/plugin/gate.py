@@ -24,7 +24,7 @@ from lmbench.paired.pair import Sides
 from lmbench.paired.trees import base_place, head_place, lend, worktree
 from lmbench.plan.expand import files_of
 from lmbench.plugin.gate_options import ALL, GateOptions, fail_on
-from lmbench.plugin.suspects import guess, jobs_of, measured_cases, measured_tests, observations, triggers
+from lmbench.plugin.suspects import guess, jobs_of, measured_cases, measured_tests, observations, triggers, without_pairs
 from lmbench.record.record import Record
 from lmbench.report.gate_facts import GateFacts
 from lmbench.run.isolate import Place
@@ -53,11 +53,13 @@ class Gate:
         """Choose the suspects, pair them, report each verdict; KeyboardInterrupt is passed on once all is said."""
         cases, tests = measured_cases(self.run), measured_tests(self.run)
         suspects, shift = self._suspects(cases, tests)
-        jobs = jobs_of(list(suspects), cases, tests)
+        jobs, steady = jobs_of(list(suspects), cases, tests), without_pairs(list(suspects), cases)
         cost = guess(jobs, cases, tests)
         total = len(cases) + len(tests)
         self._announce(jobs, cost, total)
-        judgement = self._judge(jobs, cost, cases) if jobs else Judgement(verdicts=(), pairs_run=0, wall_s=0.0)
+        judgement = Judgement(verdicts=(), pairs_run=0, wall_s=0.0)
+        if jobs or steady:
+            judgement = self._judge(jobs, steady, cost, cases)
         self.run.verdicts = [one for one in self.run.verdicts if one.node_id not in suspects] + list(judgement.verdicts)
         if total == 0 or not any(one.metric is not None for one in self.run.verdicts):
             self.problems.append("nothing was compared: no case was measured, exists on both sides and works there")
@@ -86,7 +88,9 @@ class Gate:
         reasons = {**unknown, **asked, **found.suspects}
         return {name: reasons[name] for name in everyone if name in reasons}, found.shift_sentence
 
-    def _judge(self, jobs: Sequence[tuple[Job, str]], cost: Cost, cases: Mapping[str, Record]) -> Judgement:
+    def _judge(
+        self, jobs: Sequence[tuple[Job, str]], unpaired: Sequence[Job], cost: Cost, cases: Mapping[str, Record]
+    ) -> Judgement:
         terms = Terms(budget_s=self.options.budget_s, tolerance=self.options.tolerance, seed=self.options.seed)
         progress = self.run.progress
         progress.start("gate")
@@ -97,7 +101,7 @@ class Gate:
                 steady: list[Verdict] = []
                 if not judgement.interrupted:
                     rounds = [job for job, unit in jobs if unit == ROUND_UNIT and job.case is not None]
-                    steady = against_base(rounds, cases, sides, setting, progress.say)
+                    steady = against_base([*rounds, *unpaired], cases, sides, setting, progress.say)
                 changes = self._new_changes(sides.base)
         finally:
             progress.finish()

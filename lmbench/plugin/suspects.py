@@ -58,9 +58,14 @@ def triggers(run: Run) -> dict[str, str]:
 
 
 def jobs_of(chosen: Sequence[str], cases: Mapping[str, Record], tests: Mapping[str, Any]) -> list[tuple[Job, str]]:
-    """Jobs with the unit of their pairs, in the order of the session."""
-    jobs = [_job(record) for name, record in cases.items() if name in chosen]
+    """Jobs with the unit of their pairs, in the order of the session; cases that pairs would decide nothing of are left out."""
+    jobs = [_job(record) for name, record in cases.items() if name in chosen and deciding(record.case)]
     return jobs + [(Job(node_id=name), ROUND_UNIT) for name in tests if name in chosen]
+
+
+def without_pairs(chosen: Sequence[str], cases: Mapping[str, Record]) -> list[Job]:
+    """Chosen cases without a time, rate or peak to decide: one run of the base is enough to compare them with."""
+    return [_job(record)[0] for name, record in cases.items() if name in chosen and not deciding(record.case)]
 
 
 def guess(jobs: Sequence[tuple[Job, str]], cases: Mapping[str, Record], tests: Mapping[str, Any]) -> Cost:

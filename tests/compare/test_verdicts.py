@@ -13,7 +13,6 @@ from lmbench.base.errors import StoreError
 from lmbench.base.registry import WORKLOADS
 from lmbench.compare.gate import common_shift, counts, exit_fails, summary
 from lmbench.compare.judging import compare_case, compare_missing, suspects
-from lmbench.compare.tolerance import TRIPWIRED
 from lmbench.compare.verdicts import SEVERITY, Verdict, by_case, worst
 from lmbench.record.record import Record
 from tests.report.synthetic import case, failed, record, with_values
@@ -25,9 +24,11 @@ def outcome(verdicts: list[Verdict], metric: str | None) -> str:
     return next(verdict.outcome for verdict in verdicts if verdict.metric == metric)
 
 
-def test_every_workload_has_a_row_of_tripwired_metrics_that_exist() -> None:
-    assert set(TRIPWIRED) == set(WORKLOADS)
-    assert {METRICS[name].kind for names in TRIPWIRED.values() for name in names} == {"time", "rate"}
+def test_what_workloads_name_for_the_gate_exists_and_is_of_a_kind_that_it_can_judge() -> None:
+    entries = WORKLOADS.values()
+    assert {METRICS[name].kind for entry in entries for name in entry.tripwired} == {"time", "rate"}
+    assert {METRICS[name].kind for entry in entries for name in entry.decided_by} == {"time", "rate", "memory"}
+    assert all(set(entry.per_round) <= set(METRICS) and bool(entry.per_round) <= bool(entry.source) for entry in entries)
 
 
 @pytest.mark.parametrize("workload", KINDS)

@@ -164,6 +164,23 @@ def test_an_installed_engine_level_model_and_workload_are_used_by_name(site: Pat
     assert "4 passed" in done.stdout, done.stdout + done.stderr
 
 
+def test_a_workload_that_names_nothing_for_pairs_is_compared_with_one_run_of_the_base(site: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.suite.yaml").write_text(SUITE)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    for words in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["-c", "user.name=n", "-c", "user.email=n@example.org", "commit", "-qm", "first"],
+    ):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True, capture_output=True)
+    asked = ("-q", "-k", "once", "--lmbench-gate=HEAD", "--benchmark-storage=file://./stored", "-p", "no:cacheprovider")
+    done = command(site, tmp_path, "pytest", "a.suite.yaml", *asked)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 of 2 cases to pair" in done.stdout + done.stderr
+    verdicts = json.loads((tmp_path / "reports" / "verdicts.json").read_text())
+    assert {one["metric"]: one["outcome"] for one in verdicts["verdicts"]}["parameters"] == "ok"
+
+
 def test_a_wrong_answer_of_an_installed_engine_is_an_error(site: Path, tmp_path: Path) -> None:
     (tmp_path / "a.suite.yaml").write_text(SUITE.replace("gain: 1.0", "gain: 3.0"))
     done = command(site, tmp_path, "pytest", "a.suite.yaml", "--benchmark-disable", "-q", "-k", "talk", "-p", "no:cacheprovider")
