@@ -17,7 +17,7 @@ import numpy as np
 from lmbench.backends import onnx_export
 from lmbench.backends.artifact import Artifact, made
 from lmbench.backends.options import count, only
-from lmbench.base.errors import SubjectError
+from lmbench.base.errors import SubjectError, Unavailable
 from lmbench.base.seams import Compression, Engine, FloatArray, IntArray, LanguageModel, State
 
 NAME = WEIGHTS = "openvino"
@@ -59,7 +59,7 @@ def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]
 def load(model: LanguageModel, method: Compression, options: Mapping[str, Any]) -> Engine:
     """The model at this level, compiled for the CPU. Option: `threads` (a count; default: all CPUs it may use).
 
-    SubjectError when the plugin cannot take it, or would compute in another precision than the level says.
+    SubjectError when the plugin cannot take it, Unavailable when it would compute otherwise than the level says on this CPU.
     """
     only(NAME, options, ["threads"])
     openvino = _openvino()
@@ -187,14 +187,14 @@ def _convert(model: LanguageModel, path: Path) -> None:
 
 
 def _require_as_declared(compiled: Any, method: Compression) -> None:
-    """Raise SubjectError when what was compiled is not what the level and its file ask for."""
+    """Unavailable when this CPU makes the plugin compute otherwise than level and file ask for, which it does without a word."""
     found, declared = _precision(compiled), HINTS[method.precision]
     if found != declared:
-        text = f"found that OpenVINO computes in {found} on this CPU; expected {declared} as level {method.name!r} says"
-        raise SubjectError(f"{text}; use level none, or a CPU that has {declared}")
+        reason = f"OpenVINO computes in {found} on this CPU, not in {declared} as level {method.name!r} says"
+        raise Unavailable(reason, f"use level none, or a CPU that has {declared}")
     if compiled.get_property(ACTIVATIONS) and not _quantizes_activations():
-        text = f"found that OpenVINO does not quantize activations on this CPU; expected it at level {method.name!r}"
-        raise SubjectError(f"{text}; use a level of weights only")
+        reason = f"OpenVINO does not quantize activations on this CPU, as level {method.name!r} wants"
+        raise Unavailable(reason, "use a level of weights only, or a CPU with VNNI or AMX")
 
 
 def _quantizes_activations() -> bool:

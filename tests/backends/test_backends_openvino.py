@@ -22,7 +22,7 @@ import torch
 
 from lmbench.backends import openvino
 from lmbench.backends.onnx_export import exported
-from lmbench.base.errors import ConfigError, SubjectError
+from lmbench.base.errors import ConfigError, SubjectError, Unavailable
 from lmbench.base.seams import FloatArray, IntArray, LanguageModel
 from lmbench.compress import openvino_ways as ways
 from lmbench.compress.level import Level
@@ -126,7 +126,7 @@ def test_the_file_is_fp32_and_bf16_is_how_it_is_computed(decoder: LanguageModel)
     assert np.abs(answers[1] - answers[0]).max() > 100 * np.abs(answers[0] - parent(decoder, ids)).max()
 
 
-def test_another_precision_than_the_level_says_is_an_error(tmp_path: Path) -> None:
+def test_another_precision_than_the_level_says_cannot_be_had_here(tmp_path: Path) -> None:
     """Told that the CPU has no fp16, OpenVINO would compute in bf16 without a word; and nothing is reported to its maker."""
     simple_file(tmp_path / "simple.onnx", np.ones((VOCAB, 64), dtype=np.float32))
     code = (
@@ -136,22 +136,24 @@ def test_another_precision_than_the_level_says_is_an_error(tmp_path: Path) -> No
         "model = Some(facts=facts, form='onnx', module=Path(sys.argv[1]), empty_state=lambda batch: ())\n"
         "level = Some(name='half', lineage={}, precision='fp16', on_file=lambda model, path, folder, weights: path)\n"
         "try: openvino.load(model, level, {})\n"
-        "except openvino.SubjectError as error: print(error)\n"
+        "except openvino.Unavailable as lack: print(lack)\n"
         "assert not [name for name in sys.modules if name.startswith('openvino_telemetry.')]"
     )
     environment = {"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2]), "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}
     command = [sys.executable, "-c", code, str(tmp_path / "simple.onnx")]
     shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert shown.stderr == ""
-    assert shown.stdout.startswith("found that OpenVINO computes in bf16 on this CPU; expected f16 as level 'half' says")
+    assert shown.stdout.startswith("OpenVINO computes in bf16 on this CPU, not in f16 as level 'half' says; use level none")
     assert not (tmp_path / "intel").exists()
 
 
-def test_activations_that_stay_as_they_are_are_an_error(decoder: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_activations_that_would_stay_as_they_are_cannot_be_had_here(
+    decoder: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dynamic = LEVELS["int8_dynamic"][0]
     assert openvino.load(decoder, dynamic, {}).describe()["activation_group_size"] == 32
     monkeypatch.setattr(openvino, "_quantizes_activations", lambda: False)
-    with pytest.raises(SubjectError, match="does not quantize activations on this CPU"):
+    with pytest.raises(Unavailable, match="does not quantize activations on this CPU"):
         openvino.load(decoder, dynamic, {})
     openvino.load(decoder, none({}), {})
 
