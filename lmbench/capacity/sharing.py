@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 Times = npt.NDArray[np.float64]
-Counts = npt.NDArray[np.int64]
-Route = Callable[[int, Counts], Counts]
+Whole = npt.NDArray[np.int64]
+"""Counts, and numbers of replicas."""
+Route = Callable[[int, Whole], Whole]
 """(number of the arrival, requests in every replica [lanes, replicas]) -> the replica [lanes] that gets it."""
 ROOM = 16
 """Requests in one replica for which there is room at first."""
@@ -50,7 +51,7 @@ class _Station:
         self._next = np.full((lanes, replicas), np.inf)
         """The earliest of them."""
         self._whose = np.zeros((lanes, replicas, ROOM), dtype=np.int64)
-        self.inside: Counts = np.zeros((lanes, replicas), dtype=np.int64)
+        self.inside: Whole = np.zeros((lanes, replicas), dtype=np.int64)
         self.ended: Times = np.zeros((lanes, count))
         """When each request ended."""
 
@@ -67,7 +68,7 @@ class _Station:
             self._own += (to[:, None] - self._at) * speed
             self._at[:] = to[:, None]
 
-    def enter(self, replica: Counts, index: int, work: Times) -> None:
+    def enter(self, replica: Whole, index: int, work: Times) -> None:
         """Request `index` of each lane goes to `replica` [lanes]."""
         lane = self._every
         if self.inside[lane, replica].max() == self._ends.shape[2]:
@@ -79,7 +80,7 @@ class _Station:
         self._next[lane, replica] = np.minimum(self._next[lane, replica], end)
         self.inside[lane, replica] += 1
 
-    def _end(self, lane: Counts, replica: Counts, moment: Times) -> None:
+    def _end(self, lane: Whole, replica: Whole, moment: Times) -> None:
         place = self._ends[lane, replica].argmin(axis=1)
         self.ended[lane, self._whose[lane, replica, place]] = moment
         self._at[lane, replica], self._own[lane, replica] = moment, self._next[lane, replica]

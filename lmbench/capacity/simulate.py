@@ -10,12 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from lmbench.capacity.sharing import Route, shared_latencies
+from lmbench.capacity.sharing import Route, Times, Whole, shared_latencies
 
-Times = npt.NDArray[np.float64]
-Choices = npt.NDArray[np.int64]
 Draw = Callable[[np.random.Generator, tuple[int, int]], Times]
 """(random numbers, shape) -> service times in seconds."""
 POLICIES = ("random", "round-robin", "least-loaded", "power-of-two")
@@ -118,10 +115,10 @@ def _by_count(shard: Shard, lanes: int, rng: np.random.Generator) -> Route:
         return lambda _index, _inside: rng.integers(count, size=lanes)
     if shard.policy == "power-of-two":
 
-        def lesser(_index: int, inside: Choices) -> Choices:
+        def lesser(_index: int, inside: Whole) -> Whole:
             first = rng.integers(count, size=lanes)
             other = (first + rng.integers(1, count, size=lanes)) % count
-            chosen: Choices = np.where(inside[every, other] < inside[every, first], other, first)
+            chosen: Whole = np.where(inside[every, other] < inside[every, first], other, first)
             return chosen
 
         return lesser
@@ -190,7 +187,7 @@ def _stepwise(shard: Shard, lanes: int, rng: np.random.Generator) -> Callable[[T
     return waits
 
 
-def _router(shard: Shard, lanes: int, arrivals: int, rng: np.random.Generator) -> Callable[[int, int, Times, Times], Choices]:
+def _router(shard: Shard, lanes: int, arrivals: int, rng: np.random.Generator) -> Callable[[int, int, Times, Times], Whole]:
     """(arrival of the block, of the lane, ends [lanes, replicas, seen], now [lanes]) -> the replica [lanes] that gets it.
 
     The load of a replica is the number of requests in it, as a router sees it. Ties go to one of the least loaded at random.
@@ -205,17 +202,17 @@ def _router(shard: Shard, lanes: int, arrivals: int, rng: np.random.Generator) -
     if shard.policy == "power-of-two":
         other = (first + rng.integers(1, count, size=(arrivals, lanes))) % count
 
-        def lesser(index: int, _place: int, ends: Times, now: Times) -> Choices:
+        def lesser(index: int, _place: int, ends: Times, now: Times) -> Whole:
             a, b = first[index], other[index]
             here = (ends[every, a] > now[:, None]).sum(axis=1)
             there = (ends[every, b] > now[:, None]).sum(axis=1)
-            chosen: Choices = np.where(there < here, b, a)
+            chosen: Whole = np.where(there < here, b, a)
             return chosen
 
         return lesser
     order = rng.random((arrivals, count))
 
-    def least(index: int, _place: int, ends: Times, now: Times) -> Choices:
+    def least(index: int, _place: int, ends: Times, now: Times) -> Whole:
         inside = (ends > now[:, None, None]).sum(axis=2) + order[index]
         return np.asarray(inside.argmin(axis=1), dtype=np.int64)
 

@@ -11,7 +11,8 @@ import numpy as np
 from lmbench.capacity.formulas import gik_mean_wait, mmk_mean_wait, shared_mean_delay
 from lmbench.capacity.nouns import Replica, Runs, Surface
 from lmbench.capacity.plan_file import QUANTILES
-from lmbench.capacity.simulate import Choices, Draw, Shard, Simulated, Times, simulate
+from lmbench.capacity.sharing import Times, Whole
+from lmbench.capacity.simulate import Draw, Shard, Simulated, simulate
 
 CALM = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 BUSY = (0.75, 0.8, 0.85, 0.9)
@@ -103,7 +104,7 @@ class _Samples:
 
     pool: Times
     """[lanes, most times of a run]; the first `sizes` of a lane are its own."""
-    sizes: Choices
+    sizes: Whole
 
     @classmethod
     def of(cls, runs: Runs, lanes: int, rng: np.random.Generator) -> _Samples:

@@ -19,7 +19,8 @@ from lmbench.capacity.formulas import (
     mmk_mean_wait,
     mmk_wait_quantile,
 )
-from lmbench.capacity.simulate import Shard, Simulated, Times, simulate
+from lmbench.capacity.sharing import Times
+from lmbench.capacity.simulate import Shard, Simulated, simulate
 
 
 def exponential(rng: np.random.Generator, shape: tuple[int, int]) -> Times:
