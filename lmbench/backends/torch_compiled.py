@@ -18,7 +18,7 @@ GRAPH_LIMIT = 64
 
 
 def load(model: LanguageModel, method: Compression, options: Mapping[str, Any]) -> Engine:
-    """The model at this level, compiled when first called. Options: `threads` (a count), `device` ('cpu' or 'cuda').
+    """The model at this level, compiled when first called. Options: `threads` (a count), `device` (cpu, cuda or cuda:N).
 
     torch makes a graph of its own for sizes 0 and 1, so an empty past, a single token and a batch of one each cost a
     compilation once; from a past of 2 tokens on, all decode steps share one graph.

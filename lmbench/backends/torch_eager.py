@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from lmbench.backends.options import choice, count, only
+from lmbench.backends.options import count, only, problem
 from lmbench.backends.torch_weights import disk_bytes, float_dtype, weight_bytes, zero_share
-from lmbench.base.errors import Unavailable
+from lmbench.base.errors import ConfigError, Unavailable
 from lmbench.base.seams import Compression, Engine, FloatArray, IntArray, LanguageModel, State
 
 NAME = "torch"
+DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +28,7 @@ class Settings:
 
 
 def load(model: LanguageModel, method: Compression, options: Mapping[str, Any]) -> Engine:
-    """The model at this level, eager. Options: `threads` (a count), `device` ('cpu' or 'cuda')."""
+    """The model at this level, eager. Options: `threads` (a count), `device` (cpu, cuda or cuda:N)."""
     settings = read_settings(NAME, options)
     module = placed(model.module, settings)
     return TorchEngine(model=model, method=method, module=module, call=module, settings=settings)
@@ -35,11 +37,21 @@ def load(model: LanguageModel, method: Compression, options: Mapping[str, Any]) 
 def read_settings(backend: str, options: Mapping[str, Any]) -> Settings:
     """Options as settings; ConfigError for unknown ones, Unavailable without the device."""
     only(backend, options, ["device", "threads"])
-    device = choice(backend, options, "device", ("cpu", "cuda"))
-    if device == "cuda" and not torch.cuda.is_available():
+    device = options.get("device", "cpu")
+    if not isinstance(device, str) or not DEVICE.fullmatch(device):
+        raise ConfigError([problem(backend, "device", repr(device), "cpu, cuda or cuda:N")])
+    if device != "cpu":
+        _require_cuda(device)
+    return Settings(device=device, threads=count(backend, options, "threads"))
+
+
+def _require_cuda(device: str) -> None:
+    if not torch.cuda.is_available():
         reason = f"torch {torch.__version__} finds no CUDA device"
         raise Unavailable(reason, "use device: cpu, or install a CUDA build of torch on a machine with an NVIDIA driver")
-    return Settings(device=device, threads=count(backend, options, "threads"))
+    found, asked = torch.cuda.device_count(), torch.device(device).index or 0
+    if asked >= found:
+        raise Unavailable(f"found {found} CUDA devices, no {device}", f"use one of cuda:0 to cuda:{found - 1}")
 
 
 def placed(module: torch.nn.Module, settings: Settings) -> torch.nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,18 +35,19 @@ def load(model: LanguageModel, method: Compression, options: Mapping[str, Any]) 
     Options: `learning_rate` (> 0), `precision` ('fp32' or 'bf16-autocast'), `accumulate` (slices per step, 1),
     `seed` (of dropout, 0), and the engine's `threads` and `device`.
     """
-    recipe, settings = _read("torch", method, options)
+    recipe, settings = read("torch", method, options)
     return TorchTrainer(model=model, recipe=recipe, settings=settings, compiled=False)
 
 
 def load_compiled(model: LanguageModel, method: Compression, options: Mapping[str, Any]) -> Trainer:
     """The same through torch.compile; options as for `load`. Forward and backward are compiled at the first step."""
-    recipe, settings = _read("torch-compile", method, options)
+    recipe, settings = read("torch-compile", method, options)
     prepare_compiler()
     return TorchTrainer(model=model, recipe=recipe, settings=settings, compiled=True)
 
 
-def _read(backend: str, method: Compression, options: Mapping[str, Any]) -> tuple[Recipe, Settings]:
+def read(backend: str, method: Compression, options: Mapping[str, Any]) -> tuple[Recipe, Settings]:
+    """Options as recipe and settings; ConfigError for unknown or impossible ones, SubjectError for a level other than none."""
     if method.name != "none":
         reason = f"{backend} trains fp32 weights (optionally under bf16 autocast), found compression {method.name!r}"
         raise SubjectError(f"{reason}; train with compression none, or exclude this cell")
@@ -90,16 +91,17 @@ class TorchTrainer:
         slices = self._recipe.accumulate
         if ids.shape[0] % slices:
             raise SubjectError(f"a batch of {ids.shape[0]} sequences cannot be cut into {slices} equal slices (accumulate)")
-        self._optimizer.zero_grad(set_to_none=True)
-        total = 0.0
-        for part, wanted in zip(self._tensor(ids).chunk(slices), self._tensor(targets).chunk(slices), strict=True):
-            loss = self._loss(part, wanted) / slices
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self._module.parameters() if p.grad is not None])
+        total, norm = self._backward(self._tensor(ids).chunk(slices), self._tensor(targets).chunk(slices))
         self._optimizer.step()
         self._stepped = True
-        return total, norm.item()
+        return total, norm
+
+    def gradient(self, ids: IntArray, targets: IntArray) -> tuple[float, float]:
+        """As `step` on [B, T], with dropout off and the weights untouched."""
+        self._module.eval()
+        found = self._backward((self._tensor(ids),), (self._tensor(targets),))
+        self._module.train()
+        return found
 
     def loss(self, ids: IntArray, targets: IntArray) -> float:
         """Mean loss in nats, dropout off, weights untouched.
@@ -134,6 +136,17 @@ class TorchTrainer:
         """Let go of weights, gradients and optimizer state; give torch its former number of threads back."""
         del self._call, self._optimizer, self._module
         torch.set_num_threads(self._threads_before)
+
+    def _backward(self, ids: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]) -> tuple[float, float]:
+        """Mean loss in nats over slices of equal weight, and the L2 norm of its gradient, which is kept."""
+        self._optimizer.zero_grad(set_to_none=True)
+        total = 0.0
+        for part, wanted in zip(ids, targets, strict=True):
+            loss = self._loss(part, wanted) / len(ids)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self._module.parameters() if p.grad is not None])
+        return total, norm.item()
 
     def _loss(self, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         state = tuple(part.to(self._device) for part in self._model.empty_state(ids.shape[0]))

@@ -90,6 +90,7 @@ METRICS: Mapping[str, MetricSpec] = {
     "total_tokens_per_s": _rate("tokens/s", "prompt and generated tokens per second"),
     "trained_tokens_per_s": _rate("tokens/s", "tokens through forward, backward and optimizer per second"),
     "scored_tokens_per_s": _rate("tokens/s", "tokens through a forward pass with logits at every position per second"),
+    "scaling_efficiency": _rate("1", "rate of all processes together over that of one alone times their number"),
     "samples_per_s": _rate("samples/s", "sequences through a training step per second"),
     "requests_per_s": _rate("requests/s", "completed requests per second"),
     "goodput_requests_per_s": _rate("requests/s", "requests that meet every SLO, per second, at the highest sustained step"),
@@ -99,6 +100,8 @@ METRICS: Mapping[str, MetricSpec] = {
     "mfu": _rate("1", "model FLOPs per second over this machine's measured matmul peak at the same precision"),
     "mbu": _rate("1", "bytes that decoding must read per second over this machine's measured memory bandwidth"),
     "slo_attainment": _rate("1", "share of all requests that met every SLO"),
+    "exchange_share": _info("1", "share of a step in which processes exchange gradients and wait for each other"),
+    "contention_share": _info("1", "share of a step lost to other processes that compute on the same machine"),
     "best_batch": _info("count", "batch size with the highest output tokens per second"),
     # memory
     "peak_rss_bytes": _memory("highest resident memory of the process during the workload"),

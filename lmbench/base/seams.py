@@ -151,6 +151,9 @@ class Trainer(Protocol):
     def step(self, ids: IntArray, targets: IntArray) -> tuple[float, float]:
         """Forward, backward and optimizer on int64 [B, T] ids and targets: (mean loss in nats, gradient norm)."""
 
+    def gradient(self, ids: IntArray, targets: IntArray) -> tuple[float, float]:
+        """As `step`, with dropout off and without touching the weights."""
+
     def loss(self, ids: IntArray, targets: IntArray) -> float:
         """Mean loss in nats without touching the weights."""
 
@@ -158,3 +161,12 @@ class Trainer(Protocol):
         """Like Engine.describe, plus parameter_bytes, gradient_bytes, optimizer_bytes (None before the first step)."""
 
     def close(self) -> None: ...
+
+
+class Replica(Trainer, Protocol):
+    """One of several copies of a model that are trained in step, each in a process of its own: `step` and `gradient` wait for the
+    others and use the mean of all their gradients.
+    """
+
+    def digest(self) -> str:
+        """Of the weights as they are now: the same in all of them."""

@@ -118,7 +118,7 @@ class Selection(Params):
     compression: str = Field("none", description="name or kind of the compression")
     machine_class: str | None = Field(None, description="only records of this machine class")
     suite: str | None = Field(None, description="only records of this suite file")
-    case: str | None = Field(None, description="only stress (in a training plan training_step) records of this case")
+    case: str | None = Field(None, description="only records of this case (stress; in a training plan, the option's workload)")
 
 
 class Option(Selection):

@@ -15,7 +15,6 @@ from lmbench.capacity.roofline import roofline
 from lmbench.capacity.training_file import TrainingOption, TrainingRequest
 from lmbench.record.record import FULL, OK, Record
 
-WORKLOAD = "training_step"
 RESAMPLES = 2000
 HOUR_S = 3600.0
 LEFT_OUT = "data loading, checkpoints, evaluations and failures are not in it"
@@ -75,7 +74,7 @@ class TrainingPlans:
 
 
 def training_plans(request: TrainingRequest, sources: Sequence[Source]) -> TrainingPlans:
-    """Plan every option from the newest full training_step record that tells of it."""
+    """Plan every option from the newest full record of its workload that tells of it."""
     options = [_planned(name, option, request.tokens, sources) for name, option in request.options.items()]
 
     def rank(one: PlannedOption) -> tuple[bool, float, float]:
@@ -95,14 +94,14 @@ def training_plan(
     price_per_hour: float | None = None,
     busy_w: float | None = None,
 ) -> TrainingPlan:
-    """Plan `tokens` of training from a training_step record; SubjectError for a record that tells no rate.
+    """Plan `tokens` of training from a training_step or data_parallel record; SubjectError for a record that tells no rate.
 
     `efficiency` is the share of `machines` times one machine's rate that all of them reach together.
     """
     rate = _value(record, "trained_tokens_per_s")
     steps = tuple(record.series.get("step", ()))
     if record.status != OK or record.mode != FULL or not rate or not steps:
-        raise SubjectError(f"{record.case.node_id}: found no measured training rate; run its training_step case in full")
+        raise SubjectError(f"{record.case.node_id}: found no measured training rate; run its case in full")
     together = rate * machines * efficiency
     low, high = _relative_interval(steps)
     time_s = tokens / together
@@ -133,9 +132,9 @@ def training_plan(
 
 
 def _planned(name: str, option: TrainingOption, tokens: float, sources: Sequence[Source]) -> PlannedOption:
-    source = newest(WORKLOAD, option, sources)
+    source = newest(option.workload, option, sources)
     if source is None:
-        return PlannedOption(name=name, option=option, refused=absent(WORKLOAD, option, sources))
+        return PlannedOption(name=name, option=option, refused=absent(option.workload, option, sources))
     try:
         found = training_plan(
             source.record,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,9 @@ class TrainingOption(Selection):
     """Machines that train one model: which stored records tell of one of them, how they scale, what they cost."""
 
     model: str = Field(description="name or family of the model in the records")
+    workload: Literal["training_step", "data_parallel"] = Field(
+        "training_step", description="records to plan from; data_parallel: all processes of one machine together"
+    )
     machines: Count = Field(1, description="machines that train together")
     efficiency: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="share of `machines` times one machine's rate that all reach together, measured on them"
@@ -27,7 +30,7 @@ class TrainingOption(Selection):
         if self.machines > 1 and self.efficiency is None:
             raise ValueError(
                 f"found machines: {self.machines} without efficiency; expected the share of {self.machines} times one machine's "
-                "rate that they reach together, measured there: no record holds it yet, and it is not guessed here"
+                "rate that they reach together, measured there: no record tells of several machines, and it is not guessed here"
             )
         if self.machines == 1 and self.efficiency not in (None, 1):
             raise ValueError(f"found efficiency: {self.efficiency:g} of one machine; expected it with machines: 2 or more only")

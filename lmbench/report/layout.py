@@ -8,6 +8,7 @@ from lmbench.base.catalogue import METRICS
 
 MAIN: Mapping[str, tuple[str, ...]] = {
     "training_step": ("step_p50_s", "trained_tokens_per_s", "loss_after", "peak_rss_bytes", "mfu"),
+    "data_parallel": ("scaling_efficiency", "exchange_share", "contention_share", "trained_tokens_per_s", "step_p50_s"),
     "latency": ("ttft_p50_s", "tpot_p50_s", "latency_p50_s", "output_tokens_per_s", "perplexity"),
     "throughput": ("output_tokens_per_s", "best_batch", "mfu", "mbu"),
     "scoring": ("latency_p50_s", "scored_tokens_per_s", "perplexity", "masked_perplexity", "pseudo_perplexity", "mfu"),
@@ -20,7 +21,9 @@ MAIN: Mapping[str, tuple[str, ...]] = {
 """Workload -> the metrics a reader looks for first; all others follow in the catalogue's order."""
 
 SERIES: Mapping[str, str] = {
-    "step": "time of one optimizer step",
+    "step": "time of one optimizer step (data_parallel: of all processes together)",
+    "step_apart": "the same of all processes at once, each for itself",
+    "step_alone": "the same of one process while the others wait",
     "ttft": "time to first token",
     "tpot": "time per output token after the first",
     "itl": "gap between neighbouring output tokens",

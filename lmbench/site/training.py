@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lmbench.base.errors import SubjectError
+from lmbench.base.registry import WORKLOADS
 from lmbench.capacity.training import LEFT_OUT, training_plan
 from lmbench.record.record import Record
 from lmbench.report.scale import Axis
@@ -13,16 +14,23 @@ from lmbench.report.training_plan import INTERVAL, TrainingReport, answer, span,
 from lmbench.site.nouns import Page, Stored, Trail
 from lmbench.site.plots import Curve, Plot
 
-WORKLOADS = ("training_step", "training_memory")
-SHOWN = ("trained_tokens_per_s", "step_p50_s", "mfu", "loss_after", "peak_rss_bytes", "optimizer_bytes")
-
-
+SHOWN = (
+    "trained_tokens_per_s",
+    "step_p50_s",
+    "scaling_efficiency",
+    "exchange_share",
+    "mfu",
+    "loss_after",
+    "peak_rss_bytes",
+    "optimizer_bytes",
+)
+TRAINING = frozenset(name for name, entry in WORKLOADS.items() if entry.trains)
 BILLION = 1e9
 
 
 def page(stored: Stored, trainings: Sequence[TrainingReport] = ()) -> Page:
     """The newest record of every training case, what it takes per billion tokens, training plans, and the times of its steps."""
-    trails = [trail for trail in stored.trails.values() if trail.workload in WORKLOADS]
+    trails = [trail for trail in stored.trails.values() if trail.workload in TRAINING]
     measured = [(trail, trail.measured) for trail in trails if trail.measured is not None]
     plots = [plot for trail, record in measured for plot in _steps(trail, record)]
     shown = [name for name in SHOWN if any(name in record.metrics for _, record in measured)]

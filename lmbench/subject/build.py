@@ -11,7 +11,7 @@ from lmbench.backends.artifact import Artifact
 from lmbench.base.entry import PORTABLE, Entry
 from lmbench.base.errors import FidelityError, SubjectError
 from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS, resolve
-from lmbench.base.seams import Compression, IntArray, LanguageModel
+from lmbench.base.seams import Compression, IntArray, LanguageModel, Replica, Trainer
 from lmbench.data.corpora import Corpus
 from lmbench.plan.case import Case
 from lmbench.subject.fidelity import kl_divergence, max_logit_difference, require_bound, summed_loss, top1_agreement
@@ -114,6 +114,29 @@ def build_trainer(
         raise SubjectError(f"backend {case.backend.kind!r} does not train; use one of {trains}")
     options = {"learning_rate": learning_rate, "precision": precision, "accumulate": accumulate, "seed": case.seed}
     trainer = resolve(backend.trainer)(model, level, {**case.backend.options, **options})
+    _require_parent_loss(case, model, trainer, precision)
+    return TrainingSubject(
+        model=model, trainer=trainer, description=_description(model, _lineage(model, level), trainer.describe())
+    )
+
+
+def build_replica(
+    case: Case, model: LanguageModel, level: Compression, *, learning_rate: float, precision: str, place: Mapping[str, object]
+) -> Replica:
+    """One of several trainers that step together; waits for the others. `place`: its `rank`, how many `processes`, where they are
+    `meeting` (see the backend). FidelityError as for `build_trainer`.
+    """
+    backend = _fitting(case, model)
+    if backend.replica is None:
+        trains = ", ".join(sorted(name for name, entry in BACKENDS.items() if entry.replica))
+        raise SubjectError(f"backend {case.backend.kind!r} does not train in several processes; use one of {trains}")
+    options = {"learning_rate": learning_rate, "precision": precision, "seed": case.seed, **place}
+    replica: Replica = resolve(backend.replica)(model, level, {**case.backend.options, **options})
+    _require_parent_loss(case, model, replica, precision)
+    return replica
+
+
+def _require_parent_loss(case: Case, model: LanguageModel, trainer: Trainer, precision: str) -> None:
     batch = int(case.params.get("batch", 2))
     tokens = min(int(case.params.get("tokens", 16)), model.facts.max_tokens - 1)
     ids = np.random.default_rng(0).integers(0, model.facts.vocab_size, size=(batch, tokens + 1))
@@ -122,9 +145,6 @@ def build_trainer(
         trainer.close()
         text = f"{case.id}: found a loss of {found:.6g} nats before training; expected {expected:.6g} as in eager fp32"
         raise FidelityError(f"{text}, within {LOSS_TOLERANCE[precision]:g} relative; this engine computes another function")
-    return TrainingSubject(
-        model=model, trainer=trainer, description=_description(model, _lineage(model, level), trainer.describe())
-    )
 
 
 def _parent_loss(case: Case, model: LanguageModel, ids: IntArray) -> float:

@@ -43,6 +43,17 @@ class TrainingStepParams(Params):
     budget: Budget = Field(Budget(), description="how long to measure")
 
 
+class DataParallelParams(Params):
+    """`data_parallel`: one model in several processes that average their gradients, beside one process alone."""
+
+    processes: Annotated[int, Field(ge=2)] = Field(2, description="processes, each with a copy of the model (on cuda, a device)")
+    batch: Count = Field(8, description="sequences per optimizer step and process: all together take `processes` times as many")
+    tokens: Count = Field(64, description="tokens per sequence")
+    precision: Literal["fp32", "bf16-autocast"] = Field("fp32", description="arithmetic of forward and backward")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(3e-4, description="AdamW's learning rate")
+    budget: Budget = Field(Budget(), description="how long to measure; a round is three steps: alone, apart, together")
+
+
 class LatencyParams(Params):
     """`latency`: one request at a time, prompt in, tokens out."""
 

@@ -170,6 +170,12 @@ def test_wrong_options_are_faults_of_configuration(decoder: LanguageModel, backe
         load(decoder, backend, "none", **options)
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", 0])
+def test_a_device_that_is_none_is_a_fault(decoder: LanguageModel, device: object) -> None:
+    with pytest.raises(ConfigError, match="expected cpu, cuda or cuda:N"):
+        load(decoder, "torch", "none", device=device)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 def test_a_missing_device_comes_with_its_remedy(decoder: LanguageModel) -> None:
     with pytest.raises(Unavailable, match="use device: cpu"):

@@ -54,6 +54,17 @@ def test_accumulating_two_slices_equals_one_double_batch(decoder: LanguageModel)
         sliced.step(*batch(3))
 
 
+def test_the_gradient_is_that_of_a_step_and_nothing_moves(decoder: LanguageModel) -> None:
+    ids, targets = batch(4)
+    trainer = load(decoder, none({}), {"learning_rate": 1e-2})
+    before = trainer.loss(ids, targets)
+    found = trainer.gradient(ids, targets)
+    assert trainer.gradient(ids, targets) == found
+    assert trainer.loss(ids, targets) == before
+    assert trainer.step(ids, targets) == pytest.approx(found)
+    assert trainer.loss(ids, targets) < before
+
+
 def test_memory_terms_are_known_after_the_first_step(decoder: LanguageModel) -> None:
     trainer = load(decoder, none({}), {})
     before = trainer.describe()

@@ -70,7 +70,7 @@ def test_what_a_record_warns_of_is_in_the_plan() -> None:
 
 def test_a_record_without_a_rate_is_refused() -> None:
     for broken in (replace(training(), series={}), replace(training(), metrics={}), replace(training(), mode="once")):
-        with pytest.raises(SubjectError, match="run its training_step case in full"):
+        with pytest.raises(SubjectError, match="run its case in full"):
             training_plan(broken, 1e6)
 
 
@@ -108,6 +108,16 @@ def test_options_are_planned_from_the_newest_record_and_ranked_by_cost() -> None
     assert any(
         note.startswith("slow: from 4 steps of suites/plan.suite.yaml::training_step[gpt-torch-none]") for note in table.notes
     )
+
+
+def test_an_option_may_name_records_of_all_processes_of_a_machine_together() -> None:
+    one = training(trained_tokens_per_s=1800.0)
+    together = replace(one, case=replace(one.case, workload="data_parallel"))
+    option = {"model": "gpt", "workload": "data_parallel"}
+    (found,) = training_plans(request(options={"a": option}), [*sources(), Source(record=together)]).options
+    assert found.plan is not None and found.plan.tokens_per_s == 1800.0
+    (missing,) = training_plans(request(options={"a": option}), sources()).options
+    assert "no stored data_parallel record" in missing.refused
 
 
 def test_a_deadline_is_met_only_with_the_unfavourable_end_of_the_interval() -> None:

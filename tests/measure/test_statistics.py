@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmbench.measure.ceilings import Ceilings
-from lmbench.measure.statistics import distribution, itl_s, needed_samples, percentile, tpot_s
+from lmbench.measure.statistics import distribution, itl_s, needed_samples, percentile, ratio_interval, tpot_s
 from lmbench.measure.utilization import mbu, mfu, resource_metrics
 
 CEILINGS = Ceilings(matmul_flops={"fp32": 1e11}, memory_bytes_per_s=1e10, measured_at="2026-01-01T00:00:00+00:00")
@@ -118,3 +118,18 @@ def test_resource_metrics_without_samples_are_reasons() -> None:
     found = resource_metrics({"window": None, "problem": "the sampler was never started"}, cpus=2.0)
     assert [entry.value for entry in found] == [None, None, None]
     assert [entry.reason for entry in found[:2]] == ["the sampler was never started"] * 2
+
+
+def test_the_interval_of_a_ratio_covers_the_truth_and_pairs_that_move_together_make_it_narrow() -> None:
+    rng = np.random.default_rng(1)
+    covered, widths = 0, []
+    for _ in range(400):
+        host = rng.lognormal(0.0, 0.3, size=12)  # what slows both samples of a pair alike
+        top, bottom = (host * mean * rng.lognormal(0.0, 0.03, size=12) for mean in (0.8, 1.0))
+        low, high = ratio_interval(list(top), list(bottom)) or (math.nan, math.nan)
+        covered += low <= 0.8 <= high
+        widths.append(high - low)
+    assert 0.91 <= covered / 400 <= 0.99
+    assert np.median(widths) < 0.1, "unpaired samples that vary by 30 % would leave half of the ratio open"
+    assert ratio_interval([1.0, 2.0], [1.0, 2.0]) is None
+    assert ratio_interval([2.0] * 3, [1.0] * 3) == (2.0, 2.0)

@@ -18,7 +18,18 @@ from lmbench.record.record import Failure, Record
 
 MACHINE = "linux-x86_64-2cpu"
 MACHINE_ID = "Linux-CPython-3.11-64bit"
-WORKLOADS = ("training_step", "latency", "throughput", "scoring", "tasks", "cold_start", "memory", "stress", "mlperf")
+WORKLOADS = (
+    "training_step",
+    "data_parallel",
+    "latency",
+    "throughput",
+    "scoring",
+    "tasks",
+    "cold_start",
+    "memory",
+    "stress",
+    "mlperf",
+)
 ENVIRONMENT: Mapping[str, Any] = {
     "cpu": {"model": "Example CPU @ 2.5 GHz", "cores": 2, "flags": ["avx2", "fma"]},
     "memory_bytes": 8 << 30,
@@ -200,6 +211,25 @@ def _training(scale: float, rng: np.random.Generator) -> _Built:
     return metrics, {"step": steps}, "step", {"phases": _phases(scale)}
 
 
+def _data_parallel(scale: float, rng: np.random.Generator) -> _Built:
+    series = {
+        "step": _times(rng, 0.11 * scale, 40),
+        "step_apart": _times(rng, 0.1 * scale, 40),
+        "step_alone": _times(rng, 0.09 * scale, 40),
+    }
+    metrics = [
+        *_distribution("step", series["step"]),
+        metric("trained_tokens_per_s", 9300 / scale),
+        metric("samples_per_s", 145 / scale),
+        metric("scaling_efficiency", 0.82),
+        metric("exchange_share", 0.09),
+        metric("contention_share", 0.1),
+        metric("loss_before", 5.51),
+        metric("loss_after", 4.81),
+    ]
+    return metrics, dict(series), "step", {"phases": _phases(scale), "processes": 2}
+
+
 def _latency(scale: float, rng: np.random.Generator) -> _Built:
     series = {
         "ttft": _times(rng, 0.0123 * scale, 60),
@@ -348,6 +378,7 @@ def _cold_start(scale: float, rng: np.random.Generator) -> _Built:
 
 _BUILDERS = {
     "training_step": _training,
+    "data_parallel": _data_parallel,
     "latency": _latency,
     "throughput": _throughput,
     "scoring": _scoring,

@@ -75,7 +75,7 @@ def test_no_line_is_wider_than_the_terminal_and_nothing_important_is_missing(wid
         "no stored run has",
     ):
         assert expected in text
-    assert text.rstrip().endswith("12 cases: 1 error, 2 regressed, 1 missing, 1 new, 7 ok")
+    assert text.rstrip().endswith("13 cases: 1 error, 2 regressed, 1 missing, 1 new, 8 ok")
     assert ("limit" in text.splitlines()[2]) == (width >= 96)
 
 

@@ -69,6 +69,9 @@ class FakeTrainer:
         self.steps += 1
         return 4.0 * 0.9**self.steps, 1.0 / self.steps
 
+    def gradient(self, ids: IntArray, targets: IntArray) -> tuple[float, float]:
+        raise NotImplementedError
+
     def loss(self, ids: IntArray, targets: IntArray) -> float:
         del ids, targets
         return float(4.0 * 0.9**self.steps)

@@ -26,6 +26,7 @@ MEMBERS: Mapping[str, Entry] = {
         options="lmbench.suite.engine_options:TorchOptions",
         target="lmbench.backends.torch_eager:load",
         trainer="lmbench.backends.torch_training:load",
+        replica="lmbench.backends.torch_replicas:load",
         about="PyTorch, eager",
         needs=(TORCH,),
         takes=("module",),
