@@ -16,8 +16,8 @@ SPEED, MEMORY, WEIGHTS, DISK = "speed", "peak memory", "weights", "disk"
 RISES: Mapping[str, bool] = {SPEED: True, MEMORY: False, WEIGHTS: False, DISK: False}
 """Objective -> whether more of it is better. All stand against quality, where lower (perplexity) is better."""
 ALIKE = 0.05
-"""Times and rates closer than this count as equal, however well the samples of one process agree: another process of the
-same code differs by as much on a shared machine."""
+"""Times and rates closer than this count as equal, however well the samples of one process agree. Another process of the same
+code can differ by more: how much, several runs tell."""
 WITHIN = 0.01
 """The relative loss of perplexity up to which recommendations go."""
 

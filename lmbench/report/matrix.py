@@ -167,7 +167,7 @@ def _with_zeros(row: Row, rows: Sequence[Row], speed: Source | None) -> Row:
     now = _speed(row, speed)
     own = next((_speed(one, speed) for one in rows if one.cell is dense), None)
     ratio = now.value / own.value if now and own else None
-    why = _untold(row.cell, dense, made) if ratio is not None else "the speed of one of the two is not known"
+    why = _untold(row.cell, dense, made, speed) if ratio is not None else "the speed of one of the two is not known"
     gain = Value(text=times(ratio), value=ratio, reason=why)
     return Row(
         cell=row.cell,
@@ -177,13 +177,15 @@ def _with_zeros(row: Row, rows: Sequence[Row], speed: Source | None) -> Row:
     )
 
 
-def _untold(cell: Cell, dense: Cell | None, made: Claim) -> str:
+def _untold(cell: Cell, dense: Cell | None, made: Claim, speed: Source | None) -> str:
     """Why a ratio of speeds does not tell what zeros gain; empty where it does."""
     if not made.alone:
         return "the level's other steps act on it too"
-    records = [record for one in (cell, dense) if one is not None for record in one.answers]
-    contended = any(contention(one.resources) for one in records)
-    return "the CPUs were contended while one of the two was measured" if contended else ""
+    both = [one for one in (cell, dense) if one is not None]
+    if any(contention(record.resources) for one in both for record in one.answers):
+        return "the CPUs were contended while one of the two was measured"
+    lone = speed is not None and any(one.processes(speed.asked) < 2 for one in both)
+    return "one of the two was measured in one process only, and another may differ by as much" if lone else ""
 
 
 def _speed(row: Row, speed: Source | None) -> Span | None:

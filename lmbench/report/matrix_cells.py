@@ -24,6 +24,10 @@ class Cell:
     records: Mapping[str, tuple[Record, ...]]
     """By question (see `question`), newest first."""
 
+    def processes(self, asked: str) -> int:
+        """How often a question was answered, each time by a process of its own."""
+        return len(self.records.get(asked, ()))
+
     def newest(self, asked: str) -> Record | None:
         """The record that counts for a question; None where the cell was not asked."""
         found = self.records.get(asked)

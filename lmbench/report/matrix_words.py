@@ -102,12 +102,18 @@ def cautions(model: ModelMatrix) -> list[str]:
     contended = sum(bool(contention(record.resources)) for record in records)
     spans = [row.values[model.objectives[SPEED].column.key].span for row in model.rows] if SPEED in model.objectives else []
     noisy = sum(one is not None and one.high - one.low > 2 * ALIKE * one.value for one in spans)
+    lone = sum(row.cell.processes(model.objectives[SPEED].asked) == 1 for row in model.rows) if SPEED in model.objectives else 0
     count, environments = len(weighed(model)), {record.environment for record in records}
     found = [
         (contended, f"the CPUs were contended during {contended} of {len(records)} measurements: times are too long, unevenly"),
         (
             noisy,
             f"the samples of {noisy} of {len(spans)} speeds spread over more than {200 * ALIKE:g} %: close speeds count as equal",
+        ),
+        (
+            lone,
+            f"{lone} speeds are of one process each, and another process of the same cell can be further off than samples of one "
+            "are: run the suite again, and give both runs",
         ),
         (
             len(model.rows) > 0 and count < FEW,

@@ -92,6 +92,11 @@ def usual() -> list[Record]:
     ]
 
 
+def twice(records: Sequence[Record]) -> list[Record]:
+    """Two runs of the same, which agree."""
+    return [*records, *(replace(one, started_at="2026-01-01T00:00:00+00:00") for one in records)]
+
+
 def run_of(records: Sequence[Record], skipped: Sequence[Skip] = (), name: str = "a") -> StoredRun:
     return StoredRun(
         path=Path(f"{name}.jsonl"),
@@ -167,7 +172,7 @@ def test_nothing_within_the_loss_is_said() -> None:
 
 
 def test_zeros_that_gained_nothing_are_named_beside_those_that_did() -> None:
-    model = only(usual())
+    model = only(twice(usual()))
     (sentence,) = zeros(model)
     assert sentence == (
         "pruned-50 claims 50 % zeros (40 % of all weights were found). In speed over the same engine without them, "
@@ -175,6 +180,9 @@ def test_zeros_that_gained_nothing_are_named_beside_those_that_did() -> None:
     )
     assert [column.title for column in model.columns][-3:] == ["zeros", "claimed", "vs dense"]
     assert zeros(only(usual()[:2])) == []
+    once = only(usual())
+    assert zeros(once)[0].endswith("torch (1.01x) and onnxruntime (1.47x) cannot be told (see the reasons).")
+    assert ("dense", "one of the two was measured in one process only, and another may differ by as much") in reasons(once)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +196,7 @@ def test_zeros_that_gained_nothing_are_named_beside_those_that_did() -> None:
 )
 def test_levels_say_in_their_own_ways_that_they_make_zeros(lineage: dict[str, Any], words: str) -> None:
     records = [replace(one, subject={"lineage": lineage}) for one in cell("torch", "odd", 90, 10.2, 400, zero=0.4)]
-    (sentence,) = zeros(only([*usual()[:2], *records]))
+    (sentence,) = zeros(only(twice([*usual()[:2], *records])))
     assert words in sentence
     assert sentence.endswith("torch (0.90x) gained nothing from them.")
 
@@ -289,12 +297,14 @@ def test_samples_that_overlap_make_speeds_equal() -> None:
 
 def test_cautions() -> None:
     def changed(**changes: Any) -> str:
-        return " ".join(cautions(only([replace(one, **changes) if index == 0 else one for index, one in enumerate(usual())])))
+        cells = twice([replace(one, **changes) if index == 0 else one for index, one in enumerate(usual())])
+        return " ".join(cautions(only(cells)))
 
     assert changed() == ""
     assert "contended during 1 of 14" in changed(resources={"quantities": {"psi_cpu_some_share": {"mean": 0.7}}})
     assert "2 environments" in changed(environment="0123456789abcdef")
     assert "spread over more than 10 %" in changed(series={"ttft": [0.01, 0.012, 0.015, 0.02, 0.03]})
+    assert cautions(only(usual()))[0].startswith("7 speeds are of one process each")
     assert "Only 2 cells could be weighed" in " ".join(cautions(only(usual()[:4])))
     other_text = [replace(one, corpus_digest="0", started_at="2020") for one in cell("torch", "none", 1, 1.0, 1)]
     assert "2 records were left out: the text behind them has changed" in " ".join(cautions(only([*usual(), *other_text])))
