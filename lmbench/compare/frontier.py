@@ -18,6 +18,9 @@ RISES: Mapping[str, bool] = {SPEED: True, MEMORY: False, WEIGHTS: False, DISK: F
 ALIKE = 0.05
 """Times and rates closer than this count as equal, however well the samples of one process agree. Another process of the same
 code can differ by more: how much, several runs tell."""
+ONE_PROCESS = 0.25
+"""The same for a cell that one process measured: five pruned copies of a model, which do the same arithmetic, ran at 0.94 to 1.31
+times its speed on a quiet virtual machine of 2 CPUs."""
 WITHIN = 0.01
 """The relative loss of perplexity up to which recommendations go."""
 
@@ -53,13 +56,13 @@ class Best:
     ties: tuple[int, ...]
 
 
-def span(metric: str, value: float, seen: Iterable[float] = ()) -> Span:
+def span(metric: str, value: float, seen: Iterable[float] = (), *, alike: float = ALIKE) -> Span:
     """The span of a metric's value: half its tolerance to either side, and everything in `seen` (quartiles, other runs).
 
-    The tolerance is the catalogue's, relative or absolute, whichever is more; ALIKE for times and rates, which have none.
+    The tolerance is the catalogue's, relative or absolute, whichever is more; `alike` for times and rates, which have none.
     """
     spec = METRICS[metric]
-    tolerance = ALIKE if spec.tolerance is None else spec.tolerance
+    tolerance = alike if spec.tolerance is None else spec.tolerance
     half = max(tolerance * abs(value), spec.floor) / 2
     return Span(value=value, low=min([value - half, *seen]), high=max([value + half, *seen]))
 

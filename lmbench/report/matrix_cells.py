@@ -24,9 +24,9 @@ class Cell:
     records: Mapping[str, tuple[Record, ...]]
     """By question (see `question`), newest first."""
 
-    def processes(self, asked: str) -> int:
+    def processes(self, asked: str | None) -> int:
         """How often a question was answered, each time by a process of its own."""
-        return len(self.records.get(asked, ()))
+        return len(self.records.get(asked or "", ()))
 
     def newest(self, asked: str) -> Record | None:
         """The record that counts for a question; None where the cell was not asked."""

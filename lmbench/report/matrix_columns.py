@@ -10,7 +10,7 @@ from typing import Any
 
 from lmbench.base.catalogue import METRICS
 from lmbench.base.units import pretty
-from lmbench.compare.frontier import DISK, MEMORY, SPEED, WEIGHTS, Span, span
+from lmbench.compare.frontier import ALIKE, DISK, MEMORY, ONE_PROCESS, SPEED, WEIGHTS, Span, span
 from lmbench.measure.measurement import Metric
 from lmbench.record.record import Record
 from lmbench.report.details import number
@@ -248,7 +248,7 @@ def _span(source: Source, cell: Cell, value: float) -> Span:
         other = _value(record, source.metric)
         if other is not None:
             seen += _quartiles(record, other) if source.column.objective == SPEED else [other]
-    return span(source.metric, value, seen)
+    return span(source.metric, value, seen, alike=ALIKE if len(records) > 1 else ONE_PROCESS)
 
 
 def _quartiles(record: Record, rate: float) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lmbench.base.catalogue import METRICS
 from lmbench.base.units import pretty
-from lmbench.compare.frontier import ALIKE, DISK, MEMORY, SPEED, WEIGHTS, WITHIN
+from lmbench.compare.frontier import ALIKE, DISK, MEMORY, ONE_PROCESS, SPEED, WEIGHTS, WITHIN
 from lmbench.report.layout import about
 from lmbench.report.matrix import Matrix, ModelMatrix, Row
 from lmbench.report.matrix_cells import JOINED
@@ -40,9 +40,9 @@ LEGEND = (
     f"against: {', '.join(f'{letter} {name}' for name, letter in LETTERS.items())}. A cell with the letter is on that front: no "
     f"other is better in one and as good in the other. Equal are: perplexities within {_alike('perplexity')}, peak memory within "
     f"{_alike('peak_rss_bytes')}, weights within {_alike('weights_bytes')}, disk within {_alike('disk_bytes')}, speeds within "
-    f"{ALIKE * 100:g} % or where the middle halves of their samples overlap. A value is of one process; given several runs, what "
-    f"differs between them is equal too. {DROP}: another cell is of no worse perplexity, at most {ALIKE * 100:g} % behind in "
-    "anything else, and better in something."
+    f"{ALIKE * 100:g} % ({ONE_PROCESS * 100:g} % in cells that one process measured) or where the middle halves of their samples "
+    f"overlap. Given several runs, what differs between them is equal too. {DROP}: another cell is of no worse perplexity, at "
+    f"most {ALIKE * 100:g} % behind in anything else, and better in something."
 )
 PEAK = (
     "Peak memory is that of the process that measured. lmbench's libraries and the fp32 parent a level starts from are in it, so "
@@ -100,9 +100,11 @@ def cautions(model: ModelMatrix) -> list[str]:
     """Why the numbers deserve less trust than they seem to; empty where nothing speaks against them."""
     records = [record for row in model.rows for record in row.cell.answers]
     contended = sum(bool(contention(record.resources)) for record in records)
-    spans = [row.values[model.objectives[SPEED].column.key].span for row in model.rows] if SPEED in model.objectives else []
+    speed = model.objectives.get(SPEED)
+    several = [row for row in model.rows if speed is not None and row.cell.processes(speed.asked) > 1]
+    spans = [row.values[speed.column.key].span for row in several if speed is not None]
     noisy = sum(one is not None and one.high - one.low > 2 * ALIKE * one.value for one in spans)
-    lone = sum(row.cell.processes(model.objectives[SPEED].asked) == 1 for row in model.rows) if SPEED in model.objectives else 0
+    lone = sum(row.cell.processes(speed.asked) == 1 for row in model.rows) if speed is not None else 0
     count, environments = len(weighed(model)), {record.environment for record in records}
     found = [
         (contended, f"the CPUs were contended during {contended} of {len(records)} measurements: times are too long, unevenly"),

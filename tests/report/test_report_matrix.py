@@ -289,10 +289,11 @@ def test_of_several_runs_the_newest_counts_and_the_others_widen_what_is_alike() 
 def test_samples_that_overlap_make_speeds_equal() -> None:
     wide = measured("torch", "bf16", rate=80, perplexity=10.0)
     wide = replace(wide, series={"ttft": [0.01, 0.01, 0.0125, 0.015, 0.015]})
-    model = only([measured("torch", "none", rate=100, perplexity=10.0), wide])
+    model = only(twice([measured("torch", "none", rate=100, perplexity=10.0), wide]))
     assert members(model, SPEED) == {"torch none", "torch bf16"}
-    narrow = only([measured("torch", "none", rate=100, perplexity=10.0), measured("torch", "bf16", rate=80, perplexity=10.0)])
-    assert members(narrow, SPEED) == {"torch none"}
+    narrow = [measured("torch", "none", rate=100, perplexity=10.0), measured("torch", "bf16", rate=80, perplexity=10.0)]
+    assert members(only(twice(narrow)), SPEED) == {"torch none"}
+    assert members(only(narrow), SPEED) == {"torch none", "torch bf16"}, "another process could be as much faster"
 
 
 def test_cautions() -> None:
