@@ -46,7 +46,12 @@ class Entry:
     """Models: see base.seams."""
     trained: bool = True
     """Models: False: not trained by gradients."""
+    counter: str | None = None
+    """Models: the target (name, options, corpus) -> number of parameters that counts them before the model is built, so that one
+    that does not fit into memory is told without trying; None where that is not known."""
 
+    bits: int | None = None
+    """Compressions: of one weight; None: not the same for all of them."""
     ways: tuple[str, ...] = ()
     """Compressions: the forms of weights they can change, or PORTABLE; empty: they change nothing."""
 

@@ -44,6 +44,12 @@ class Design:
     mask_id: int | None = None
 
 
+def counted(design: Design) -> int:
+    """Parameters of the module a design makes, without memory for them."""
+    with torch.device("meta"):
+        return count_parameters(design.make())
+
+
 def assemble(design: Design, corpus: Corpus, seed: int) -> BuiltModel:
     """Make the module with weights drawn from `seed`, pre-train it if the design asks for steps, and describe it.
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from lmbench.data import tokenizers
 from lmbench.data.corpora import Corpus
-from lmbench.models.assemble import Design, assemble
+from lmbench.models.assemble import Design, assemble, counted
 from lmbench.models.built import BuiltModel, Shapes
 from lmbench.models.flops import DecoderSizes, decoder_rule
 from lmbench.models.options import at_least_one, one_of, refuse, sized
@@ -211,6 +211,11 @@ def build(name: str, options: Mapping[str, Any], corpus: Corpus, seed: int) -> B
     train_steps, tokenizer (bpe by default, bytes for nano).
     """
     return assemble(design(name, sized(name, options, SIZES, DEFAULTS), corpus), corpus, seed)
+
+
+def parameters(name: str, options: Mapping[str, Any], corpus: Corpus) -> int:
+    """Those of `build`, counted without it."""
+    return counted(design(name, sized(name, options, SIZES, DEFAULTS), corpus))
 
 
 def design(name: str, chosen: Mapping[str, Any], corpus: Corpus) -> Design:

@@ -63,6 +63,16 @@ def convert(gguf_path: Path, progress: Callable[[str], None]) -> Path:
     return build_once(KIND, conversion_key(sha256_file(gguf_path)), build)
 
 
+def held(gguf_path: Path) -> int:
+    """Parameters in a GGUF file, read off its header; FetchError when it is not one."""
+    import gguf
+
+    try:
+        return sum(int(tensor.n_elements) for tensor in gguf.GGUFReader(str(gguf_path)).tensors)
+    except (ValueError, KeyError, OSError) as fault:
+        raise FetchError(f"{gguf_path} could not be read: {fault}") from fault
+
+
 def converted_smollm2() -> Path:
     """The converted SmolLM2-135M-Instruct; raises Unavailable when it has not been fetched."""
     folder = smollm2_folder()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from importlib.metadata import version
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from lmbench.data.corpora import Corpus
 from lmbench.data.tokenizers import from_file
 from lmbench.models.built import BuiltModel, Shapes, StateShapes, code_digest, count_parameters, torch_zeros, weights_digest
 from lmbench.models.flops import DecoderSizes, decoder_rule
-from lmbench.models.gguf import STORED, convert, converted_smollm2
+from lmbench.models.gguf import STORED, convert, converted_smollm2, held
 from lmbench.models.options import refuse, settings
 
 LLAMA_LIKE = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
@@ -102,6 +103,23 @@ def build(name: str, options: Mapping[str, Any], corpus: Corpus, seed: int) -> B
         zeros=torch_zeros,
         flop_rule=rule,
     )
+
+
+def parameters(name: str, options: Mapping[str, Any], corpus: Corpus) -> int | None:
+    """Those in the files of options['path'], read off their headers; None where there are no such files."""
+    del corpus
+    path = settings(name, options, _DEFAULTS)["path"]
+    if path.endswith(".gguf") and Path(path).is_file():
+        return held(Path(path))
+    folder = _folder(name, path)
+    return sum(map(_held, folder.glob("*.safetensors"))) or None
+
+
+def _held(file: Path) -> int:
+    from safetensors import safe_open
+
+    with safe_open(file, framework="numpy") as tensors:
+        return sum(prod(tensors.get_slice(key).get_shape()) for key in tensors.keys())  # noqa: SIM118 - not a mapping
 
 
 def _folder(name: str, path: str) -> Path:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lmbench.data.corpora import Corpus
-from lmbench.models.assemble import assemble
+from lmbench.models.assemble import Design, assemble, counted
 from lmbench.models.built import BuiltModel, count_parameters
 from lmbench.models.decoder import DEFAULTS, SIZES, Decoder, Mlp, Shape, design, flop_sizes
 from lmbench.models.flops import moe_rule
@@ -54,6 +54,20 @@ def build(name: str, options: Mapping[str, Any], corpus: Corpus, seed: int) -> B
     `mlp` is the width of one expert. It is trained on the next token alone, without a loss that balances the experts.
     facts.details hold `active_parameters`: all but those of the experts that a token does not pass through.
     """
+    mixture = _mixture(name, options, corpus)
+    layers, experts, active = (mixture.hyper[key] for key in ("layers", "experts", "active"))
+    model = assemble(mixture, corpus, seed)
+    idle = layers * (experts - active) * count_parameters(model.module.blocks[0].mlp.experts[0])
+    details = {**model.facts.details, "active_parameters": model.facts.parameters - idle}
+    return replace(model, facts=replace(model.facts, details=details, reads_all_weights=active == experts))
+
+
+def parameters(name: str, options: Mapping[str, Any], corpus: Corpus) -> int:
+    """Those of `build`, of all experts, counted without it."""
+    return counted(_mixture(name, options, corpus))
+
+
+def _mixture(name: str, options: Mapping[str, Any], corpus: Corpus) -> Design:
     chosen = sized(name, options, SIZES, _DEFAULTS)
     at_least_one(name, chosen, ("experts", "active"))
     experts, active = chosen["experts"], chosen["active"]
@@ -61,14 +75,10 @@ def build(name: str, options: Mapping[str, Any], corpus: Corpus, seed: int) -> B
         raise refuse(name, "active", active, f"at most the number of experts, which is {experts}")
     plain = design(name, chosen, corpus)
     shape = Shape(**plain.hyper)
-    mixture = replace(
+    return replace(
         plain,
         family="moe",
         hyper={**plain.hyper, "experts": experts, "active": active},
         make=lambda: Decoder(shape, mlp=partial(Mixture, experts=experts, active=active)),
         flop_rule=moe_rule(flop_sizes(shape), experts=experts, active=active),
     )
-    model = assemble(mixture, corpus, seed)
-    idle = shape.layers * (experts - active) * count_parameters(model.module.blocks[0].mlp.experts[0])
-    details = {**model.facts.details, "active_parameters": model.facts.parameters - idle}
-    return replace(model, facts=replace(model.facts, details=details, reads_all_weights=active == experts))

@@ -9,13 +9,17 @@ from functools import cached_property
 import numpy as np
 
 from lmbench.backends.artifact import Artifact
+from lmbench.base.errors import Unavailable
 from lmbench.base.files import write_atomically
 from lmbench.base.seams import Compression, LanguageModel
+from lmbench.base.units import pretty
 from lmbench.data import corpora
 from lmbench.data.corpora import Corpus
 from lmbench.measure.clock import Clock
+from lmbench.measure.room import room_bytes
 from lmbench.plan.case import Case
 from lmbench.subject import build
+from lmbench.subject.footprint import predicted
 from lmbench.subject.protocol import Subject, TrainingSubject
 from lmbench.workloads.context import Text
 
@@ -41,6 +45,8 @@ class CaseBuilder:
 
     @cached_property
     def model(self) -> LanguageModel:
+        """The fp32 parent; Unavailable when the case is predicted not to fit into memory."""
+        self._require_room()
         return build.load_model(self.case, self.corpus)
 
     @cached_property
@@ -55,6 +61,15 @@ class CaseBuilder:
             valid=np.asarray(encode(self.corpus.valid_text), dtype=np.int64),
             tokenizer=self.model.tokenizer,
         )
+
+    def _require_room(self) -> None:
+        room, terms = room_bytes(), predicted(self.case, self.corpus)
+        needed = sum(terms.values())
+        if room is None or needed <= room:
+            return
+        told = ", ".join(f"{name} {pretty(size, 'bytes')}" for name, size in terms.items())
+        reason = f"predicted to need {pretty(needed, 'bytes')} of memory ({told}), and {pretty(room, 'bytes')} are free"
+        raise Unavailable(reason, "use a machine with more memory, or a smaller model")
 
     def subject(self, *, check: bool = True) -> Subject:
         """The case's subject; `load_s` is the time without the check."""

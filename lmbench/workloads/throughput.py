@@ -11,8 +11,8 @@ from typing import Any
 from lmbench.base.errors import SubjectError
 from lmbench.measure.measurement import Measurement, Metric, as_mapping, metric
 from lmbench.measure.phases import Rounds, measure_rounds
-from lmbench.measure.probes.cgroup import Cgroup
-from lmbench.measure.probes.memory import available_bytes, peak_rss_bytes, reset_peak, rss_bytes
+from lmbench.measure.probes.memory import peak_rss_bytes, reset_peak, rss_bytes
+from lmbench.measure.room import room_bytes
 from lmbench.subject.protocol import Subject
 from lmbench.suite.params import ThroughputParams
 from lmbench.workloads.arithmetic import decode_bytes, generation_flops, mbu_of, mfu_of, weights_format
@@ -164,20 +164,6 @@ def _memory_short(params: ThroughputParams, subject: Subject, last: Point, batch
     if expected <= room:
         return ""
     return f"memory is short: batch {batch} needs about {expected} bytes, {room} are left"
-
-
-def room_bytes() -> int | None:
-    """Memory this process may still take: what the system has left, within the limit of its control group."""
-    room = available_bytes()
-    group = Cgroup()
-    try:
-        limit, used = group.limits()["memory_limit_bytes"], group.read().get("cgroup_memory_bytes")
-    finally:
-        group.close()
-    if isinstance(limit, int) and used is not None:
-        left = max(0, limit - int(used))
-        return left if room is None else min(room, left)
-    return room
 
 
 def _metrics(context: Context, params: ThroughputParams, subject: Subject, points: list[Point], best: Point) -> list[Metric]:

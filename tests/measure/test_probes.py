@@ -41,6 +41,8 @@ def test_version_1_groups_are_found_and_read(tmp_path: Path) -> None:
     assert group.read() == {"cgroup_memory_bytes": 1000, "cgroup_throttled_periods": 3, "cgroup_throttled_s": 2.5}
     assert group.limits() == {"version": "v1", "memory_limit_bytes": 5000, "cpu_quota": 1.5}
     assert group.reasons == {}
+    write(memory / "job/inner/memory.stat", "inactive_file 1\ntotal_inactive_file 300\n")
+    assert group.memory_left() == 5000 - 1000 + 300, "files that nobody uses leave when memory is wanted"
     group.close()
 
 
@@ -57,12 +59,16 @@ def test_version_2_groups_are_found_and_the_smallest_limit_counts(tmp_path: Path
     group = Cgroup(str(tmp_path / "proc"))
     assert group.read() == {"cgroup_memory_bytes": 77, "cgroup_throttled_periods": 2, "cgroup_throttled_s": 1.5}
     assert group.limits() == {"version": "v2", "memory_limit_bytes": 4096, "cpu_quota": 0.5}
+    assert group.memory_left() == 4096 - 77
+    write(mount / "a/b/memory.stat", "anon 9\ninactive_file 7\n")
+    assert group.memory_left() == 4096 - 70
     group.close()
 
 
 def test_missing_groups_are_reasons(tmp_path: Path) -> None:
     group = Cgroup(str(tmp_path))
     assert group.read() == {}
+    assert group.memory_left() is None
     assert set(group.reasons) == {"cgroup_memory_bytes", "cgroup_throttled_s"}
     assert group.limits() == {"version": None, "memory_limit_bytes": None, "cpu_quota": None}
 

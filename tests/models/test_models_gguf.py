@@ -103,6 +103,7 @@ def test_a_suite_may_name_the_file_itself(tmp_path: Path, corpus: Corpus) -> Non
     model = build("tiny", {"path": str(tmp_path / "tiny.gguf")}, corpus, 0)
     assert model.facts.details["stored"] == {"F32": 10, "Q8_0": 1}
     folder = gguf.convert(tmp_path / "tiny.gguf", lambda _: None)
+    assert gguf.held(tmp_path / "tiny.gguf") == model.facts.parameters
     assert model.facts.weights_digest == build("folder", {"path": str(folder)}, corpus, 0).facts.weights_digest
 
 

@@ -11,7 +11,7 @@ import torch
 from lmbench.base.errors import ConfigError, SubjectError, Unavailable
 from lmbench.data import tokenizers
 from lmbench.data.corpora import Corpus
-from lmbench.models.huggingface import build
+from lmbench.models.huggingface import build, parameters
 from tests.models import contract
 
 SIZES: dict[str, Any] = {
@@ -53,6 +53,7 @@ def test_a_llama_directory_keeps_the_contract(tmp_path: Path, corpus: Corpus) ->
         torch.testing.assert_close(model.module(ids, torch.arange(6), *model.empty_state(2))[0], own, atol=1e-5, rtol=1e-4)
     block = 32 * 32 * 2 + 32 * 16 * 2 + 3 * 32 * 48 + 2 * 32
     assert model.facts.parameters == 500 * 32 + 2 * block + 32  # the tied head counts once
+    assert parameters("tiny", {"path": str(tmp_path)}, corpus) == model.facts.parameters
     assert (model.facts.vocab_size, model.facts.max_tokens, model.facts.carries_state) == (500, 64, True)
     assert model.tokenizer.decode(model.tokenizer.encode("words\n")) == "words\n"
 

@@ -81,12 +81,14 @@ MEMBERS: Mapping[str, Entry] = {
     "decoder": Entry(
         options="lmbench.suite.options:DecoderOptions",
         target="lmbench.models.decoder:build",
+        counter="lmbench.models.decoder:parameters",
         about="Transformer decoder with a KV cache",
         needs=(TORCH, TOKENIZERS),
     ),
     "moe": Entry(
         options="lmbench.suite.options:MoeOptions",
         target="lmbench.models.moe:build",
+        counter="lmbench.models.moe:parameters",
         about="Transformer decoder with a mixture of experts",
         needs=(TORCH, TOKENIZERS),
         refuses={**NOT_A_LLAMA, "prune-structured": "each of its layers has several MLPs; use prune-layerwise or prune-2-4"},
@@ -111,6 +113,7 @@ MEMBERS: Mapping[str, Entry] = {
     "huggingface": Entry(
         options="lmbench.suite.options:HuggingFaceOptions",
         target="lmbench.models.huggingface:build",
+        counter="lmbench.models.huggingface:parameters",
         about="any causal model in a local Hugging Face directory",
         needs=(TORCH, TOKENIZERS, TRANSFORMERS),
     ),

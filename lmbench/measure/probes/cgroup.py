@@ -61,6 +61,21 @@ class Cgroup:
             "cpu_quota": min((value for value in quotas if value is not None), default=None),
         }
 
+    def memory_left(self) -> int | None:
+        """Bytes within the limit; the page cache of files not in use counts as free. None without a limit."""
+        limit, used = self.limits()["memory_limit_bytes"], self.read().get("cgroup_memory_bytes")
+        if not isinstance(limit, int) or used is None:
+            return None
+        return max(0, limit - int(used) + self._reclaimable())
+
+    def _reclaimable(self) -> int:
+        for key, field in (("v1:memory", "total_inactive_file"), ("v2", "inactive_file")):
+            for folder in self.folders.get(key, [])[:1]:
+                text = read_text(f"{folder}/memory.stat") or ""
+                table = dict(line.split(None, 1) for line in text.splitlines() if " " in line)
+                return int(table.get(field, 0))
+        return 0
+
     def close(self) -> None:
         for file in (self._memory, self._cpu):
             if file is not None:
