@@ -14,6 +14,8 @@ HIDDEN_TOKENS = {"distil": "distillation teaches to predict the next token, and 
 NO_UNITS = {"prune-structured": "it has no attention heads or MLPs to take out; use prune-layerwise or prune-2-4"}
 NOT_STEPWISE = "recurrent cells run there token by token, from a state, and this model reads all tokens at once; use torch"
 NO_LOOK_UP = "the table look-up (searchsorted) has no translation there; use torch"
+UNEVEN = "how many tokens an expert gets is not known when the program is made, and has to be there; use torch or onnxruntime"
+UNSORTED = "sorting into buckets (scatter, one_hot) has no translation there; use torch, onnxruntime or executorch"
 LOOK_UP_LESS = ("onnxruntime", "openvino", "tensorrt", "executorch", "litert", "savedmodel")
 OF_LINEAR_LAYERS = (
     "fp8-weight-only",
@@ -91,7 +93,11 @@ MEMBERS: Mapping[str, Entry] = {
         counter="lmbench.models.moe:parameters",
         about="Transformer decoder with a mixture of experts",
         needs=(TORCH, TOKENIZERS),
-        refuses={**NOT_A_LLAMA, "prune-structured": "each of its layers has several MLPs; use prune-layerwise or prune-2-4"},
+        refuses={
+            **NOT_A_LLAMA,
+            **dict.fromkeys(("executorch", "litert", "savedmodel"), UNEVEN),
+            "prune-structured": "each of its layers has several MLPs; use prune-layerwise or prune-2-4",
+        },
     ),
     "lsh-decoder": Entry(
         options="lmbench.suite.options:LshOptions",
@@ -100,6 +106,7 @@ MEMBERS: Mapping[str, Entry] = {
         needs=(TORCH, TOKENIZERS),
         refuses={
             **NOT_A_LLAMA,
+            **dict.fromkeys(("litert", "savedmodel"), UNSORTED),
             "prune-structured": "its attention hashes queries that are keys too; use prune-layerwise or prune-2-4",
         },
     ),
