@@ -33,10 +33,13 @@ def int4_weights(module: Any, group_size: int) -> Any:
 
     with quiet():
         from torchao.quantization import Int8DynamicActivationIntxWeightConfig, PerGroup
+        from torchao.quantization.quant_primitives import MappingType
 
         config = Int8DynamicActivationIntxWeightConfig(
             weight_dtype=torch.int4,  # type: ignore[attr-defined]
             weight_granularity=PerGroup(group_size),
+            # -8 to 7 has two sides: the default's one scale of 7.5 steps for both cuts off the largest weights above zero.
+            weight_mapping_type=MappingType.SYMMETRIC_NO_CLIPPING_ERR,
         )
         return _quantized(module, config, lambda inputs: inputs % group_size == 0)
 

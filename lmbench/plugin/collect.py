@@ -61,6 +61,8 @@ class SuiteFile(pytest.Module):
         for tag in case.tags:
             self.config.addinivalue_line("markers", f"{tag}: tag of lmbench suites")
             item.add_marker(tag)
+        if self.config.pluginmanager.hasplugin("timeout"):
+            item.add_marker(pytest.mark.timeout(0))  # a case has its timeout_s, for each process it runs in
         reason = obstacle(case) or missing_data(case)
         if reason:
             item.add_marker(pytest.mark.skip(reason=reason))

@@ -18,7 +18,7 @@ from torch import nn
 from lmbench.base.entry import MODULE
 from lmbench.base.errors import ConfigError, LmbenchError, SubjectError
 from lmbench.base.seams import Compression, FloatArray, IntArray, ModelFacts
-from lmbench.compress import onnx_ways, quantize, static, weight_only
+from lmbench.compress import executorch_ways, onnx_ways, quantize, static, weight_only
 from lmbench.compress.calibration import calibration_ids
 from lmbench.data.corpora import split
 from lmbench.data.prompts import HIDDEN_EVERY
@@ -140,6 +140,27 @@ def test_int4_modules_compute_in_bf16_and_skip_layers_that_cannot_be_packed() ->
 def test_a_module_in_which_nothing_would_change_is_refused(level: Compression, module: Any) -> None:
     with pytest.raises(SubjectError, match="none of which"):
         changed_by(level, module)
+
+
+def test_int4_weights_of_executorch_lose_no_more_than_half_a_step_of_the_larger_side() -> None:
+    """What is largest above zero is as near as all others: nothing is cut off."""
+    torch.manual_seed(3)
+    layer = nn.Linear(64, 16, bias=False)
+    whole = torch.randint(-8, 8, (16, 64)).float()
+    whole[:, ::32] = 7.0
+    whole[:, 1::32] = -8.0
+    with torch.no_grad():
+        layer.weight.copy_(whole * 0.01)
+    smaller = executorch_ways.int4_weights(nn.Sequential(layer), group_size=32)[0].weight.dequantize()
+    assert torch.allclose(smaller, layer.weight, atol=1e-6)
+    with torch.no_grad():
+        layer.weight.copy_(torch.randn(16, 64))
+    groups = layer.weight.reshape(16, 2, 32)
+    step = torch.maximum(groups.amax(-1) / 7, -groups.amin(-1) / 8)[..., None]
+    off = (
+        executorch_ways.int4_weights(nn.Sequential(layer), group_size=32)[0].weight.dequantize().reshape(16, 2, 32) - groups
+    ).abs()
+    assert bool((off <= step * 0.501).all())
 
 
 @pytest.mark.parametrize("group_size", [0, 16, 48, 256, True, "32", 32.5, None])

@@ -229,3 +229,10 @@ def test_xdist_runs_cases_as_correctness_tests(pytester: pytest.Pytester) -> Non
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n", "1", "a.suite.yaml")
     result.assert_outcomes(passed=1)
     assert not list(pytester.path.glob("reports/*.md"))
+
+
+def test_the_limit_of_pytest_timeout_is_for_other_tests(bench: Bench) -> None:
+    """A case has its own, and may have to make an engine's file first."""
+    pytest.importorskip("pytest_timeout")
+    result = bench("--timeout=0.1", "--benchmark-disable", "-k", "speed")
+    result.assert_outcomes(passed=1)
