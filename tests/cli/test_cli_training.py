@@ -99,7 +99,10 @@ def test_a_fault_of_a_training_plan_says_where_and_why(
         entry.main()
     assert caught.value.code == entry.USAGE_ERROR
     message = capsys.readouterr().err
-    assert "a.training.yaml:2" in message and "measured there: no record holds it yet, and it is not guessed here" in message
+    assert (
+        "a.training.yaml:2" in message
+        and "measured there: no record tells of several machines, and it is not guessed here" in message
+    )
 
 
 def test_the_example_is_a_valid_plan_of_cases_that_the_suite_has() -> None:
