@@ -18,6 +18,8 @@ from types import TracebackType
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+import psutil
+
 from lmbench.base.errors import WorkloadError
 from lmbench.load.guard import KILL_S
 from lmbench.load.masks import blot, masked_command, masked_env
@@ -105,8 +107,10 @@ class ManagedServer:
         return self._pid
 
     def alive(self) -> bool:
-        """Whether the command's process still runs."""
-        return self._guard is not None and self._pid is not None and not self._ended_within(0.0)
+        """Whether the command's process still runs; it may be gone a moment before its guard says so."""
+        if self._guard is None or self._pid is None or self._ended_within(0.0):
+            return False
+        return psutil.pid_exists(self._pid)
 
     def start(self) -> None:
         """Start and wait until ready. Raises WorkloadError, with the end of the log, when that does not come about."""
