@@ -35,6 +35,8 @@ def load(model: LanguageModel, method: Compression, options: Mapping[str, Any]) 
 
 def meet(meeting: Path, *, rank: int, processes: int, device: str) -> None:
     """Wait for the other processes."""
+    if device != "cpu":
+        torch.cuda.set_device(device)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", ON_LOOPBACK)
     distributed.init_process_group(
         "gloo" if device == "cpu" else "nccl",

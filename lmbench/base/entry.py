@@ -74,8 +74,8 @@ class Entry:
     """Workloads: the target that finds faults in parameters which their types do not show."""
     generates: bool = False
     """Workloads: needs a model whose objective is causal."""
-    trains: bool = False
-    """Workloads: needs a backend that trains."""
+    trains: str | None = None
+    """Workloads: which target of a backend they train with, 'trainer' or 'replica'; None: they do not train."""
     tripwired: tuple[str, ...] = ()
     """Workloads: the times and rates that can fail a case from stored runs alone: medians (a mean stands in for one that is not
     known) and rates of the thing the workload is about.

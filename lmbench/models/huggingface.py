@@ -112,7 +112,10 @@ def parameters(name: str, options: Mapping[str, Any], corpus: Corpus) -> int | N
     if path.endswith(".gguf") and Path(path).is_file():
         return held(Path(path))
     folder = _folder(name, path)
-    return sum(map(_held, folder.glob("*.safetensors"))) or None
+    whole = folder / "model.safetensors"
+    # Some directories hold the weights once more, under a name that transformers does not read.
+    files = [whole] if whole.is_file() else folder.glob("model-*.safetensors")
+    return sum(map(_held, files)) or None
 
 
 def _held(file: Path) -> int:

@@ -109,16 +109,15 @@ def _own_environment(case: Case, backend: Entry) -> str | None:
 
 
 def _training(case: Case, model: Entry, backend: Entry) -> str | None:
-    if not WORKLOADS[case.workload].trains:
+    target = WORKLOADS[case.workload].trains
+    if target is None:
         return None
     if not model.trained:
         return f"{case.model.kind} is counted, not trained by gradients, so there is no step to measure; use another model"
-    if backend.trainer is None:
-        fit = [name for name, entry in BACKENDS.items() if entry.trainer]
-        return f"{case.backend.kind} does not train; use {' or '.join(fit)}"
-    if case.workload == "data_parallel" and backend.replica is None:
-        fit = [name for name, entry in BACKENDS.items() if entry.replica]
-        return f"{case.backend.kind} does not train in several processes; use {' or '.join(fit)}"
+    if getattr(backend, target) is None:
+        fit = [name for name, entry in BACKENDS.items() if getattr(entry, target)]
+        how = " in several processes" if target == "replica" else ""
+        return f"{case.backend.kind} does not train{how}; use {' or '.join(fit)}"
     if case.compression.kind != "none":
         return f"training starts from fp32 weights, not from {case.compression.name}; use compression none"
     return None

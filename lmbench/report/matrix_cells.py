@@ -25,8 +25,8 @@ class Cell:
     """By question (see `question`), newest first."""
 
     def processes(self, asked: str | None) -> int:
-        """How often a question was answered, each time by a process of its own."""
-        return len(self.records.get(asked or "", ()))
+        """How often a question was answered without an error, each time by a process of its own."""
+        return sum(record.failure is None for record in self.records.get(asked or "", ()))
 
     def newest(self, asked: str) -> Record | None:
         """The record that counts for a question; None where the cell was not asked."""

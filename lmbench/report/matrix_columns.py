@@ -248,7 +248,7 @@ def _span(source: Source, cell: Cell, value: float) -> Span:
         other = _value(record, source.metric)
         if other is not None:
             seen += _quartiles(record, other) if source.column.objective == SPEED else [other]
-    return span(source.metric, value, seen, alike=ALIKE if len(records) > 1 else ONE_PROCESS)
+    return span(source.metric, value, seen, alike=ALIKE if cell.processes(source.asked) > 1 else ONE_PROCESS)
 
 
 def _quartiles(record: Record, rate: float) -> tuple[float, float]:

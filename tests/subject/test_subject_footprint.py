@@ -102,7 +102,8 @@ def test_files_are_counted_by_their_headers(tmp_path: Path) -> None:
     numpy.save_file({"b": parts["b"]}, tmp_path / "model-2.safetensors")
     for name in ("config.json", "tokenizer.json"):
         (tmp_path / name).write_text("{}")
-    assert counted("huggingface", {"path": str(tmp_path)}) == 22
+    numpy.save_file(parts, tmp_path / "consolidated.safetensors")
+    assert counted("huggingface", {"path": str(tmp_path)}) == 22, "a second copy of the weights is not loaded"
     for file in tmp_path.glob("*.safetensors"):
         file.unlink()
     assert counted("huggingface", {"path": str(tmp_path)}) is None

@@ -70,7 +70,7 @@ class FakeTrainer:
         return 4.0 * 0.9**self.steps, 1.0 / self.steps
 
     def gradient(self, ids: IntArray, targets: IntArray) -> tuple[float, float]:
-        raise NotImplementedError
+        return self.loss(ids, targets), 1.0 / (self.steps + 1)
 
     def loss(self, ids: IntArray, targets: IntArray) -> float:
         del ids, targets
