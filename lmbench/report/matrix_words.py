@@ -114,8 +114,8 @@ def cautions(model: ModelMatrix) -> list[str]:
         ),
         (
             lone,
-            f"{lone} speeds are of one process each, and another process of the same cell can be further off than samples of one "
-            "are: run the suite again, and give both runs",
+            f"{lone} of {len(model.rows)} speeds come from one process, and the next of the same cell can be further off than "
+            "its samples are: run the suite again, and give both runs",
         ),
         (
             len(model.rows) > 0 and count < FEW,

@@ -305,9 +305,11 @@ def test_cautions() -> None:
     assert "contended during 1 of 14" in changed(resources={"quantities": {"psi_cpu_some_share": {"mean": 0.7}}})
     assert "2 environments" in changed(environment="0123456789abcdef")
     assert "spread over more than 10 %" in changed(series={"ttft": [0.01, 0.012, 0.015, 0.02, 0.03]})
-    assert cautions(only(usual()))[0].startswith("7 speeds are of one process each")
+    assert cautions(only(usual()))[0].startswith("7 of 7 speeds come from one process")
     broken = replace(usual()[0], failure=Failure(kind="E", message="m", traceback=""), status="error", started_at="2026-01-01")
-    assert cautions(only([*usual(), broken]))[0].startswith("7 speeds are of one process each"), "an error is no second process"
+    assert cautions(only([*usual(), broken]))[0].startswith("7 of 7 speeds come from one process"), (
+        "an error is no second process"
+    )
     assert "Only 2 cells could be weighed" in " ".join(cautions(only(usual()[:4])))
     other_text = [replace(one, corpus_digest="0", started_at="2020") for one in cell("torch", "none", 1, 1.0, 1)]
     assert "2 records were left out: the text behind them has changed" in " ".join(cautions(only([*usual(), *other_text])))
