@@ -11,6 +11,9 @@ from lmbench.compare.tolerance import NOISY
 from lmbench.compare.verdicts import ERROR, REGRESSED, SEVERITY, Verdict, by_case, case_outcome
 
 FAILING = (ERROR, REGRESSED)
+FAILED_STATUS, NOT_DECIDED_STATUS = 1, 8
+"""Exit statuses of a session and of `lmbench compare`: something failed; nothing, or not enough, could be
+decided. The second lies outside pytest's own 0 to 5, and a failure outranks it."""
 SHIFT_CASES = 5
 SHIFT_REPORTED = 0.05
 

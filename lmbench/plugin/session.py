@@ -14,7 +14,7 @@ import pytest
 from lmbench.base.cache import cache_root
 from lmbench.base.errors import StoreError, Unavailable
 from lmbench.base.registry import BACKENDS
-from lmbench.compare.gate import exit_fails
+from lmbench.compare.gate import FAILED_STATUS, exit_fails
 from lmbench.compare.judging import compare_case, compare_missing, suspects
 from lmbench.compare.tripwire import MAX_HEADS
 from lmbench.compare.verdicts import ERROR, REGRESSED, Verdict, by_case
@@ -43,7 +43,6 @@ from lmbench.store.runs import RUN_SCHEMA_VERSION, Skip, StoredRun
 
 JOURNALS_KEPT = 20
 INTERRUPTED = 2
-FAILED_STATUS = 1
 
 
 class Run:
