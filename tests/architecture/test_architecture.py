@@ -36,7 +36,20 @@ HEAVY = {
     "pynvml",
 }
 HEAVY_ROOMS = ("models", "compress", "backends", "measure/probes")
-BASE = {"__init__", "cache", "catalogue", "digest", "entry", "environments", "errors", "files", "registry", "seams", "units"}
+BASE = {
+    "__init__",
+    "cache",
+    "catalogue",
+    "digest",
+    "entry",
+    "environments",
+    "errors",
+    "files",
+    "registry",
+    "seams",
+    "signals",
+    "units",
+}
 MAX_LINES = 300
 MAX_FUNCTION_LINES = 40
 

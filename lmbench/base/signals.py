@@ -1,0 +1,86 @@
+"""SIGTERM and SIGHUP end work as Ctrl-C does: what was measured is still written, what was made is still removed."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+ENDING = (signal.SIGTERM, signal.SIGHUP)
+"""A cancelled CI job, a stopped container, a closed terminal."""
+WAITING = (signal.SIGINT, *ENDING)
+
+Handler = Callable[[int, FrameType | None], object] | int
+
+
+class Ended(KeyboardInterrupt):
+    """A signal asked this process to end; whoever handles Ctrl-C handles this."""
+
+
+@dataclass(slots=True)
+class Endings:
+    """Which signal ended the work; made by `ending_signals`."""
+
+    number: int | None = None
+    """The first signal that came."""
+    noting: bool = False
+    """Set by whoever writes the results: a signal that comes now is noted and does not interrupt."""
+
+    @property
+    def status(self) -> int | None:
+        """The exit status a shell gives to a process that the signal ended: 143 or 129; None when none came."""
+        return None if self.number is None else 128 + self.number
+
+    def receive(self, number: int, _: FrameType | None) -> None:
+        """The handler. The first signal raises Ended; a launcher often sends more, which must not stop the writing."""
+        first, self.number = self.number is None, self.number or number
+        if first and not self.noting:
+            raise Ended(f"ended by {signal.Signals(number).name}")
+
+
+@contextmanager
+def ending_signals() -> Iterator[Endings]:
+    """Within the block SIGTERM and SIGHUP raise Ended in the main thread, once; handlers are restored after it.
+
+    A signal that is ignored (nohup) or has a handler of somebody else stays as it is, and so does everything when
+    this is not the main thread, where Python accepts no handlers.
+    """
+    endings = Endings()
+    with _handled(ENDING, endings.receive, lambda handler: handler == signal.SIG_DFL):
+        yield endings
+
+
+@contextmanager
+def waiting_signals() -> Iterator[None]:
+    """Let Ctrl-C, SIGTERM and SIGHUP wait until the block is over: for the few steps that must not be half done."""
+    came: list[int] = []
+    try:
+        with _handled(WAITING, lambda number, _: came.append(number), lambda handler: handler not in (signal.SIG_IGN, None)):
+            yield
+    finally:
+        for number in dict.fromkeys(came):
+            signal.raise_signal(number)
+
+
+@contextmanager
+def _handled(
+    numbers: tuple[signal.Signals, ...],
+    handler: Callable[[int, FrameType | None], object],
+    takes: Callable[[Handler | None], bool],
+) -> Iterator[None]:
+    """Handle those of `numbers` whose present handler `takes` accepts; None is a handler that is not Python's."""
+    taken: dict[signal.Signals, Handler | None] = {}
+    try:
+        if threading.current_thread() is threading.main_thread():
+            for number in numbers:
+                present = signal.getsignal(number)
+                if takes(present):
+                    taken[number] = present
+                    signal.signal(number, handler)
+        yield
+    finally:
+        for number, before in taken.items():
+            signal.signal(number, before)
