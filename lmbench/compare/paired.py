@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from lmbench.base.catalogue import HIGHER
 from lmbench.base.units import pretty_change
@@ -51,9 +52,8 @@ class Cell:
     """Relative change for the worse that is still ok."""
     log_ratios: tuple[float, ...]
     """ln(head / base), one per pair."""
-    baseline: float | None = None
-    now: float | None = None
-    """Typical values of base and head in `unit`, for display."""
+    medians: tuple[float, float] | None = None
+    """Each side's median over its pairs, base and head, in `unit`: for display, and never for the verdict."""
     unit_of_pair: str = "pair of processes"
     explanation: str = ""
 
@@ -80,7 +80,8 @@ def judge(cell: Cell, *, cells: int) -> Verdict:
     found = trimmed([sign * value for value in cell.log_ratios])
     if found is None:
         why = f"{len(cell.log_ratios)} pairs are too few to know their spread"
-        return _verdict(cell, INCONCLUSIVE, why, None, None)
+        ratio = math.exp(median(cell.log_ratios)) if cell.log_ratios else None
+        return _verdict(cell, INCONCLUSIVE, why, ratio, _too_few(cell))
     bounds = _Bounds(
         found=found,
         margin=math.log1p(min(MARGIN, cell.tolerance)),
@@ -126,6 +127,22 @@ def _evidence(cell: Cell, bounds: _Bounds, sign: float, outcome: str) -> Evidenc
         log_ratios=cell.log_ratios,
         unit=cell.unit_of_pair,
         explanation=cell.explanation,
+        medians=cell.medians,
+    )
+
+
+def _too_few(cell: Cell) -> Evidence:
+    """What there is without an interval: the pairs themselves."""
+    return Evidence(
+        pairs=len(cell.log_ratios),
+        low=None,
+        high=None,
+        smallest_visible=None,
+        pairs_needed=None,
+        log_ratios=cell.log_ratios,
+        unit=cell.unit_of_pair,
+        explanation=cell.explanation,
+        medians=cell.medians,
     )
 
 
@@ -166,8 +183,11 @@ def _why(outcome: str, cell: Cell, bounds: _Bounds, evidence: Evidence, sign: fl
     return f"{change} after {evidence.pairs} pairs, which see {seen}; {more}"
 
 
-def _verdict(cell: Cell, outcome: str, why: str, ratio: float | None, evidence: Evidence | None) -> Verdict:
+def _verdict(cell: Cell, outcome: str, why: str, ratio: float | None, evidence: Evidence) -> Verdict:
+    """`now` is baseline x ratio: a median of ratios need not be the quotient of two medians, and what is printed
+    in one line has to agree. Both medians stay in the evidence."""
     worse = (1 + cell.tolerance) ** (-1 if cell.better == HIGHER else 1)
+    baseline = None if cell.medians is None else cell.medians[0]
     return Verdict(
         node_id=cell.node_id,
         metric=cell.metric,
@@ -175,10 +195,10 @@ def _verdict(cell: Cell, outcome: str, why: str, ratio: float | None, evidence: 
         why=why,
         unit=cell.unit,
         better=cell.better,
-        baseline=cell.baseline,
-        now=cell.now,
+        baseline=baseline,
+        now=None if baseline is None or ratio is None else baseline * ratio,
         ratio=ratio,
         tolerance=cell.tolerance,
-        limit=None if cell.baseline is None else cell.baseline * worse,
+        limit=None if baseline is None else baseline * worse,
         evidence=evidence,
     )

@@ -37,11 +37,16 @@ class Evidence:
     """What one pair is: rounds alternated inside two processes, or one whole run per side."""
     explanation: str = ""
     """CPU time and involuntary switches beside the wall time; explains, never decides."""
+    medians: tuple[float, float] | None = None
+    """Each side's own median over its pairs, base and head, in the metric's unit. Their quotient is not
+    the estimate, which comes pair by pair; None for what older versions stored."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Evidence:
         """The inverse of `dataclasses.asdict`."""
-        return cls(**{**data, "log_ratios": tuple(data.get("log_ratios", ()))})
+        medians = data.get("medians")
+        kept = {"log_ratios": tuple(data.get("log_ratios", ())), "medians": tuple(medians) if medians else None}
+        return cls(**{**data, **kept})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +63,9 @@ class Verdict:
     unit: str = ""
     better: str | None = None
     baseline: float | None = None
-    """Median of the stored runs it was compared with."""
+    """Median of the stored runs it was compared with, or of the base's side of the pairs."""
     now: float | None = None
+    """This run's value; of a paired metric baseline x ratio, so that the three agree."""
     ratio: float | None = None
     tolerance: float | None = None
     """Relative change for the worse that this verdict would still have allowed."""
@@ -68,6 +74,8 @@ class Verdict:
     n_baselines: int = 0
     evidence: Evidence | None = None
     """Present when base and head were run side by side; None when stored runs were compared."""
+    cut_short: bool = False
+    """The budget or an interrupt ended the measuring before this could be decided."""
 
     def __post_init__(self) -> None:
         if self.outcome not in SEVERITY:

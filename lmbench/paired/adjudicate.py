@@ -65,7 +65,7 @@ class Adjudication:
             self._stages(started, say, keep)
         except KeyboardInterrupt:
             interrupted = True
-            self.docket.close("interrupted")
+            self.docket.close(lambda _: "interrupted")
         return Judgement(
             verdicts=tuple(self.docket.verdicts()),
             pairs_run=self.pairs_run,
@@ -74,23 +74,41 @@ class Adjudication:
         )
 
     def _stages(self, started: float, say: Say, keep: Keep) -> None:
-        chosen: tuple[str, ...] = ()
+        entries = self.docket.open()
         for number in range(LOOKS[-1]):
             left_s = None if self.terms.budget_s is None else self.terms.budget_s - (CLOCK.now() - started)
-            if number == 0 or number in LOOKS:
-                chosen = self._choose(number, left_s)
-            entries = [entry for entry in self.docket.open() if entry.job.node_id in chosen]
-            if not entries or (left_s is not None and self.cost.pair_s([entry.job.node_id for entry in entries]) > left_s):
+            entries = self._chosen(number, left_s, entries)
+            if not entries:
                 break
             say(self._outlook(number, entries))
             self._pair(number, entries, say, keep)
-        budget_s = self.terms.budget_s
-        self.docket.close("no more pairs" if budget_s is None else f"the budget of {duration(budget_s)} is spent")
+        self.docket.close(self._why_no_more)
 
-    def _choose(self, number: int, left_s: float | None) -> tuple[str, ...]:
+    def _chosen(self, number: int, left_s: float | None, before: Sequence[Entry]) -> list[Entry]:
+        """The undecided cases whose pairs up to the next look fit into the time left.
+
+        Before the first pair the costs are guesses: where no case seems to fit, one pair of as many as
+        possible measures them. Between looks cases may only drop out, so that the others reach theirs.
+        """
         following = next(look for look in LOOKS if look > number)
-        undecided = {entry.job.node_id: self.docket.uncertainty(entry) for entry in self.docket.open()}
-        return affordable(undecided, self.cost, pairs=following - number, left_s=left_s)
+        candidates = self.docket.open()
+        if number > 1 and number not in LOOKS:
+            candidates = [entry for entry in before if not entry.closed]
+        undecided = {entry.job.node_id: self.docket.uncertainty(entry) for entry in candidates}
+        names = affordable(undecided, self.cost, pairs=following - number, left_s=left_s)
+        if not names and number == 0:
+            names = affordable(undecided, self.cost, pairs=1, left_s=left_s)
+        return [entry for entry in candidates if entry.job.node_id in names]
+
+    def _why_no_more(self, entry: Entry) -> str:
+        if self.terms.budget_s is None:
+            return "no more pairs"
+        left = entry.following_look - len(entry.pairs)
+        cost = duration(left * self.cost.pair_s([entry.job.node_id]))
+        budget = f"the budget of {duration(self.terms.budget_s)}"
+        if not entry.pairs:
+            return f"{budget} does not cover the {left} pairs of a first look, which take about {cost}"
+        return f"{budget} ended after {len(entry.pairs)} of {entry.following_look} pairs; the other {left} take about {cost}"
 
     def _outlook(self, number: int, entries: Sequence[Entry]) -> str:
         following = next(look for look in LOOKS if look > number)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 
 from lmbench.base.catalogue import METRICS
 from lmbench.base.units import pretty, pretty_change
 from lmbench.compare.cells import count_cells, deciding, tolerance_of
+from lmbench.compare.intervals import degrees_of_freedom
 from lmbench.compare.paired import LOOKS, Cell, decided, judge
 from lmbench.compare.verdicts import ERROR, IMPROVED, INCOMPARABLE, INCONCLUSIVE, MISSING, NEW, OK, REGRESSED, Verdict
 from lmbench.paired.numbers import HEAD, CasePair, Job
@@ -27,6 +28,11 @@ class Entry:
     pairs: list[CasePair] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     closed: bool = False
+
+    @property
+    def following_look(self) -> int:
+        """The number of pairs at which this case is judged next."""
+        return next((look for look in LOOKS if look > len(self.pairs)), LOOKS[-1])
 
 
 class Docket:
@@ -58,13 +64,16 @@ class Docket:
         """Keep verdicts that need no pairs beside those that do."""
         self.noted += verdicts
 
-    def close(self, why: str) -> None:
-        """Judge what is still open by the pairs there are, and say why there are no more."""
+    def close(self, why: Callable[[Entry], str]) -> None:
+        """Judge what is still open by the pairs there are, and say why there are no more.
+
+        What they do not decide was cut short: more pairs would have followed.
+        """
         for entry in self.open():
-            entry.verdicts = self._judged(entry)
+            reason = why(entry)
             entry.verdicts = [
-                replace(verdict, why=f"{verdict.why}; {why}") if verdict.outcome == INCONCLUSIVE else verdict
-                for verdict in entry.verdicts
+                replace(verdict, why=f"{verdict.why}; {reason}", cut_short=True) if not decided(verdict) else verdict
+                for verdict in self._judged(entry)
             ]
             entry.closed = True
 
@@ -73,7 +82,7 @@ class Docket:
 
     def uncertainty(self, entry: Entry) -> float:
         """How many times too wide the widest undecided interval is: sqrt(pairs needed / pairs); infinite when hopeless."""
-        if not entry.pairs:
+        if degrees_of_freedom(len(entry.pairs)) < 1:
             return 1.0
         found = [
             math.sqrt(verdict.evidence.pairs_needed / verdict.evidence.pairs) if verdict.evidence.pairs_needed else math.inf
@@ -107,8 +116,7 @@ class Docket:
             better=spec.better or "lower",
             tolerance=tolerance_of(entry.job.case, name, self.tolerance),
             log_ratios=tuple(pair.log_ratios[name] for pair in entry.pairs),
-            baseline=median(pair.base[name] for pair in entry.pairs),
-            now=median(pair.head[name] for pair in entry.pairs),
+            medians=(median(pair.base[name] for pair in entry.pairs), median(pair.head[name] for pair in entry.pairs)),
             unit_of_pair=RUN_UNIT if entry.unit == RUN_UNIT else ROUND_UNIT,
             explanation=explain(entry.pairs),
         )
@@ -116,7 +124,7 @@ class Docket:
         if (
             verdict.outcome in (REGRESSED, IMPROVED)
             and spec.floor
-            and abs((cell.now or 0.0) - (cell.baseline or 0.0)) <= spec.floor
+            and abs((verdict.now or 0.0) - (verdict.baseline or 0.0)) <= spec.floor
         ):
             why = f"{verdict.why}, yet within the {pretty(spec.floor, spec.unit)} that never matter"
             return replace(verdict, outcome=OK, why=why)

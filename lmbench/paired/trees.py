@@ -17,6 +17,8 @@ from lmbench.run.isolate import Place
 
 OPTION = "--lmbench-gate"
 GIT_TIMEOUT_S = 300.0
+CODE = ("*.py", "*.pyx", "*.so", "*.yaml", "*.yml", "*.toml", "*.ini", "*.cfg")
+"""Git's patterns of files that can change what a suite or a test measures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,26 @@ def head_label(root: Path) -> str:
         return "this tree"
     changes, _ = _git(root, "status", "--porcelain", "--untracked-files=no")
     return f"{commit[:10]} with uncommitted changes" if changes else commit[:10]
+
+
+def same_code(base: Base, root: Path) -> bool:
+    """Whether `root` is at the base's commit without a change: then there is nothing to compare.
+
+    Changes of tracked files count, and untracked files that can change what is measured (CODE); other untracked
+    files, such as reports, environments and models, do not.
+    """
+    if head_commit(root) != base.commit:
+        return False
+    tracked, why = _git(base.toplevel, "status", "--porcelain", "--untracked-files=no")
+    if tracked or why:
+        return False
+    untracked, why = _git(base.toplevel, "ls-files", "-z", "--others", "--exclude-standard", "--", *CODE)
+    return not why and not any(_is_code(base.toplevel / name) for name in (untracked or "").split("\0") if name)
+
+
+def _is_code(path: Path) -> bool:
+    """Not part of a virtual environment, which often lies untracked inside the tree."""
+    return not any((parent / "pyvenv.cfg").exists() for parent in path.parents)
 
 
 @contextmanager

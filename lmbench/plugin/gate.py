@@ -10,6 +10,7 @@ import pytest
 
 from lmbench.base.errors import ConfigError
 from lmbench.base.units import duration
+from lmbench.compare.decidedness import Decidedness, decidedness, why_not_decided
 from lmbench.compare.history import cell_ratio
 from lmbench.compare.ledger import accept
 from lmbench.compare.triage import triage
@@ -24,7 +25,16 @@ from lmbench.paired.pair import Sides
 from lmbench.paired.trees import base_place, head_place, lend, worktree
 from lmbench.plan.expand import files_of
 from lmbench.plugin.gate_options import ALL, GateOptions, fail_on
-from lmbench.plugin.suspects import guess, jobs_of, measured_cases, measured_tests, observations, triggers, without_pairs
+from lmbench.plugin.suspects import (
+    deciding_of,
+    guess,
+    jobs_of,
+    measured_cases,
+    measured_tests,
+    observations,
+    triggers,
+    without_pairs,
+)
 from lmbench.record.record import Record
 from lmbench.report.gate_facts import GateFacts
 from lmbench.run.isolate import Place
@@ -37,6 +47,12 @@ if TYPE_CHECKING:
 SUFFIX = "@gate"
 """A verdict's report carries the case's node id and this, so that JUnit keeps it beside the measurement's own."""
 PASSING = (OK, IMPROVED, ACCEPTED)
+GATE_ID = "lmbench::gate"
+"""The node id of the report on the gate as a whole."""
+SAME_CODE = (
+    "base and head are the same commit ({commit}) and nothing is changed, so there is nothing to compare; "
+    "on a push to the main branch compare with what was there before it, for example --lmbench-gate=HEAD~1"
+)
 
 
 class Gate:
@@ -53,22 +69,23 @@ class Gate:
         """Choose the suspects, pair them, report each verdict; KeyboardInterrupt is passed on once all is said."""
         cases, tests = measured_cases(self.run), measured_tests(self.run)
         suspects, shift = self._suspects(cases, tests)
+        if self.options.same_code:
+            suspects = {}
         jobs, steady = jobs_of(list(suspects), cases, tests), without_pairs(list(suspects), cases)
         cost = guess(jobs, cases, tests)
-        total = len(cases) + len(tests)
-        self._announce(jobs, cost, total)
+        self._announce(jobs, cost, len(cases) + len(tests))
         judgement = Judgement(verdicts=(), pairs_run=0, wall_s=0.0)
         if jobs or steady:
             judgement = self._judge(jobs, steady, cost, cases)
         self.run.verdicts = [one for one in self.run.verdicts if one.node_id not in suspects] + list(judgement.verdicts)
-        if total == 0 or not any(one.metric is not None for one in self.run.verdicts):
-            self.problems.append("nothing was compared: no case was measured, exists on both sides and works there")
-            self.run.nothing_compared = True
         if self.options.history and not judgement.interrupted:
             self._remember(judgement)
-        self.run.gate_facts = self._facts(len(jobs), total, judgement, cost, shift)
+        became = decidedness(deciding_of(cases, tests), self.run.verdicts)
+        self.run.gate_facts = self._facts(len(jobs), became, judgement, cost, shift)
         for node_id, verdicts in by_case(judgement.verdicts).items():
             self._report(node_id, verdicts)
+        if self.run.gate_facts.not_decided:
+            self._report_not_decided(self.run.gate_facts.not_decided)
         if judgement.interrupted:
             raise KeyboardInterrupt
 
@@ -156,20 +173,24 @@ class Gate:
             self.problems.append("--lmbench-history keeps ratios of commits; a gate between two Pythons is not kept")
             return
         path = history_path(self.config.rootpath, machine_class().slug)
-        cells = tuple(cell_ratio(one) for one in judgement.verdicts if one.evidence is not None and one.limit is not None)
+        sure = [one for one in judgement.verdicts if one.evidence is not None and one.evidence.low is not None]
+        cells = tuple(cell_ratio(one) for one in sure if one.limit is not None)
         night = Night(
             at=self.run.started_at, commit=self.options.head_commit, pinned=self.options.base.commit, run=self.run.id, cells=cells
         )
         append_night(path, night)
         self.run.progress.tell(f"history: {len(cells)} ratios appended to {path}")
 
-    def _facts(self, paired: int, total: int, judgement: Judgement, cost: Cost, shift: str | None) -> GateFacts:
+    def _facts(self, paired: int, became: Decidedness, judgement: Judgement, cost: Cost, shift: str | None) -> GateFacts:
         note = self.options.base.note if self.options.base else ""
+        not_decided = why_not_decided(became, required=self.options.required)
+        if self.options.same_code:
+            not_decided = SAME_CODE.format(commit=self.options.head)
         return GateFacts(
             base=self.options.label,
             head=self.options.head,
             cases_paired=paired,
-            cases_cleared=total - paired,
+            cases_cleared=0 if self.options.same_code else became.total - paired,
             pairs_run=judgement.pairs_run,
             wall_s=judgement.wall_s,
             predicted_s=cost.bounds_s(list(cost.cases))[0],
@@ -178,23 +199,35 @@ class Gate:
             problems=tuple(filter(None, [note, *self.problems])),
             fail_on=self.fail_on,
             exit_status=None,
+            cases_decided=len(became.decided),
+            cut_short=became.cut_short,
+            unpaired=became.unpaired,
+            not_decided=not_decided,
         )
+
+    def _report_not_decided(self, why: str) -> None:
+        """The gate as a whole, as a skipped report: JUnit then holds the reason beside the cases' own."""
+        where = (str(self.config.inipath or self.config.rootpath), 0, f"Skipped: not decided: {why}")
+        self._send(GATE_ID, where, "skipped")
 
     def _report(self, node_id: str, verdicts: Collection[Verdict]) -> None:
         """A passed, failed or (when it fails nothing and says nothing good) skipped report, for terminal and JUnit."""
         outcome = case_outcome(verdicts)
         said = [one for one in verdicts if one.outcome == outcome and (one.metric is None or one.limit is not None)]
         text = "\n".join(f"{one.outcome}: {one.metric or 'the case'}: {one.why}" for one in said or verdicts)
-        file, _, name = node_id.partition("::")
         longrepr: Any = text
         state = "failed"
         if outcome in PASSING:
             state, longrepr = "passed", None
         elif outcome not in self.fail_on:
-            state, longrepr = "skipped", (str(self.config.rootpath / file), 0, f"Skipped: {text}")
+            state, longrepr = "skipped", (str(self.config.rootpath / node_id.partition("::")[0]), 0, f"Skipped: {text}")
+        self._send(f"{node_id}{SUFFIX}", longrepr, state)
+
+    def _send(self, node_id: str, longrepr: Any, state: str) -> None:
+        file, _, name = node_id.partition("::")
         report = pytest.TestReport(
-            nodeid=f"{node_id}{SUFFIX}",
-            location=(file, None, f"{name}{SUFFIX}"),
+            nodeid=node_id,
+            location=(file, None, name),
             keywords={},
             outcome=state,  # type: ignore[arg-type]
             longrepr=longrepr,

@@ -37,6 +37,11 @@ VALUED = (
         "TIME",
         "time for pairs, as in 10m or 1h30m; what is undecided then is inconclusive (default: 32 pairs)",
     ),
+    (
+        "gate-require",
+        "SHARE",
+        "cases that must be decided, as in 90%% or all (default: every case that the base has too); fewer: exit status 8",
+    ),
     ("gate-tolerance", "PERCENT", "tolerated slowdown where a suite's gate names none (5%%)"),
     ("fail-on", "OUTCOMES", f"outcomes that fail the session, of {','.join(FAILABLE)} (default: {','.join(DEFAULT_FAIL_ON)})"),
 )
@@ -57,6 +62,10 @@ class GateOptions:
     head_commit: str
     pair: str
     budget_s: float | None
+    required: float | None
+    """Share of cases that must be decided; None: all that can be compared."""
+    same_code: bool
+    """Base and head are one commit, nothing is changed, and nobody asked for that on purpose."""
     tolerance: float
     seed: int
     history: bool
@@ -123,6 +132,17 @@ def share(text: str) -> float:
     return value
 
 
+def required(text: str) -> float:
+    """'90%', '0.9' or 'all' as a share in (0, 1]; UsageError for anything else."""
+    plain = text.strip().lower()
+    if plain in ("all", "1", "100%"):
+        return 1.0
+    try:
+        return share(plain)
+    except pytest.UsageError:
+        raise pytest.UsageError(f"--lmbench-gate-require: found {text!r}; expected a percentage such as 90%, or all") from None
+
+
 def of_tests_run_apart(config: pytest.Config) -> str:
     """The option that spreads tests over processes, as written, when it was given."""
     number = config.getoption("numprocesses", None)
@@ -133,7 +153,7 @@ def _read(config: pytest.Config) -> GateOptions | None:
     ref, written = _ref(config), _value(config, "gate_base_python")
     if ref is None and not written:
         return None
-    from lmbench.paired.trees import head_commit, head_label, resolve
+    from lmbench.paired.trees import head_commit, head_label, resolve, same_code
 
     if workers := of_tests_run_apart(config):
         raise pytest.UsageError(f"--lmbench-gate with {workers}: pairs need the machine to themselves. Run without -n")
@@ -151,6 +171,7 @@ def _read(config: pytest.Config) -> GateOptions | None:
     label = " under ".join(filter(None, [tree, python]))
     seed = config.getoption("lmbench_gate_seed")
     budget, tolerance = _value(config, "gate_budget"), _value(config, "gate_tolerance")
+    wanted = _value(config, "gate_require")
     return GateOptions(
         base=base,
         base_python=python,
@@ -159,6 +180,8 @@ def _read(config: pytest.Config) -> GateOptions | None:
         head_commit=head_commit(config.rootpath),
         pair=_one_of(_value(config, "gate_pair") or SUSPECTS, (SUSPECTS, ALL), "lmbench_gate_pair"),
         budget_s=seconds(budget) if budget else None,
+        required=required(wanted) if wanted else None,
+        same_code=base is not None and python is None and not pinned and same_code(base, config.rootpath),
         tolerance=share(tolerance) if tolerance else 0.05,
         seed=secrets.randbits(32) if seed is None else seed,
         history=bool(config.getoption("lmbench_history")),

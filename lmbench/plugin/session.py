@@ -14,7 +14,8 @@ import pytest
 from lmbench.base.cache import cache_root
 from lmbench.base.errors import StoreError, Unavailable
 from lmbench.base.registry import BACKENDS
-from lmbench.compare.gate import FAILED_STATUS, exit_fails
+from lmbench.compare.decidedness import session_status
+from lmbench.compare.gate import NOT_DECIDED_STATUS, exit_fails
 from lmbench.compare.judging import compare_case, compare_missing, suspects
 from lmbench.compare.tripwire import MAX_HEADS
 from lmbench.compare.verdicts import ERROR, REGRESSED, Verdict, by_case
@@ -66,8 +67,6 @@ class Run:
         self.reports: list[Path] = []
         self.exitstatus = 0
         self.gate_facts: GateFacts | None = None
-        self.nothing_compared = False
-        """The gate was asked for and found nothing to judge: that must not pass."""
         self.finished_at: str | None = None
 
     @property
@@ -200,7 +199,8 @@ class Run:
     def finish(self, exitstatus: int) -> int:
         """Complete the verdicts and close the journal; pytest-benchmark stores the run right after this.
 
-        Returns the session's exit status: 1 instead of 0 when an outcome of --lmbench-fail-on occurred.
+        Returns the session's exit status: instead of 0 it is 1 when an outcome of --lmbench-fail-on occurred,
+        and NOT_DECIDED_STATUS when the gate was not decided.
         """
         self.exitstatus = exitstatus
         if self.journal is None:
@@ -208,13 +208,13 @@ class Run:
         self.finished_at = utc_now()
         if self.comparing:
             self.verdicts += self._missing()
-        if exitstatus == 0 and (self.nothing_compared or exit_fails(self.verdicts, fail_on(self.config))):
-            self.exitstatus = FAILED_STATUS
+        not_decided = self.gate_facts.not_decided if self.gate_facts else ""
+        self.exitstatus = session_status(exitstatus, self.verdicts, fail_on(self.config), not_decided)
         if self.gate_facts is not None:
             self.gate_facts = replace(self.gate_facts, exit_status=self.exitstatus)
         self.journal.end({key: value for key, value in self.to_json().items() if key != "failed"})
         folder = reports_folder(self.config)
-        if folder is not None and (self.records or self.verdicts):
+        if folder is not None and (self.records or self.verdicts or self.gate_facts):
             self.reports = write_reports(self.stored(), self.verdicts, folder)
         return self.exitstatus
 
@@ -230,7 +230,7 @@ class Run:
         if exit_fails(self.verdicts):
             table = by_case(verdict for verdict in self.verdicts if verdict.outcome in (REGRESSED, ERROR))
             return f"{len(table)} case{'s' if len(table) > 1 else ''} regressed or failed; see `lmbench baseline --help`"
-        if self.exitstatus not in (0, INTERRUPTED):
+        if self.exitstatus not in (0, INTERRUPTED, NOT_DECIDED_STATUS):
             return f"the session failed (exit status {self.exitstatus})"
         return None
 

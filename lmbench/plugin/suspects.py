@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lmbench.base.registry import BACKENDS
-from lmbench.compare.cells import PLAIN, deciding, needs_runs
+from lmbench.compare.cells import PLAIN, PLAIN_CPU, deciding, needs_runs
 from lmbench.compare.comparability import comparable
 from lmbench.compare.triage import Observation
 from lmbench.compare.verdicts import REGRESSED
@@ -35,6 +35,11 @@ def measured_tests(run: Run) -> dict[str, Any]:
     """The session's plain benchmark tests: pytest-benchmark's results by node id."""
     session = run.config._benchmarksession  # type: ignore[attr-defined]
     return {one.fullname: one for one in session.benchmarks if one and not one.has_error and one.fullname not in run.collected}
+
+
+def deciding_of(cases: Mapping[str, Record], tests: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Names of the deciding metrics of every measured case and test, by node id."""
+    return {name: deciding(record.case) for name, record in cases.items()} | dict.fromkeys(tests, (PLAIN, PLAIN_CPU))
 
 
 def observations(run: Run, cases: Mapping[str, Record], tests: Mapping[str, Any]) -> list[Observation]:

@@ -8,6 +8,9 @@ from typing import Any
 
 from lmbench.base.units import duration
 
+ANSWERS = {None: "not finished", 0: "OK", 1: "NOT OK", 2: "INTERRUPTED", 8: "NOT DECIDED", 129: "INTERRUPTED", 143: "INTERRUPTED"}
+"""By exit status, in words that need no colour."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateFacts:
@@ -29,27 +32,38 @@ class GateFacts:
     fail_on: tuple[str, ...]
     exit_status: int | None
     """None while the session runs."""
+    cases_decided: int | None = None
+    """None for runs that older versions stored."""
+    cut_short: tuple[str, ...] = ()
+    """Node ids that the budget ended before they were decided."""
+    unpaired: tuple[str, ...] = ()
+    """Node ids without a counterpart in the base to compare with."""
+    not_decided: str = ""
+    """Why the gate as a whole is not decided (exit status 8); empty when it is."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; `from_json` gives an equal noun back."""
-        return {**asdict(self), "problems": list(self.problems), "fail_on": list(self.fail_on)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> GateFacts:
         """The inverse of `to_json`."""
-        return cls(**{**data, "problems": tuple(data["problems"]), "fail_on": tuple(data["fail_on"])})
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
 
     def headline(self, tally: str) -> str:
-        """'gate against origin/main (abc): 1 regressed, 7 ok; 8 cases paired, 3 not suspect; 5 min 12 s'."""
-        spent = f"{self.pairs_run} pairs in {duration(self.wall_s)}" if self.pairs_run else "no pair was needed"
+        """'gate OK: abc against origin/main (def): 8 cases: 8 ok; 5 paired, 3 cleared by stored runs; 8 pairs in 20 s'."""
+        needed = "no pair was run" if self.cases_paired or self.not_decided else "no pair was needed"
+        spent = f"{self.pairs_run} pairs in {duration(self.wall_s)}" if self.pairs_run else needed
+        answer = ANSWERS.get(self.exit_status, f"exit status {self.exit_status}")
         return (
-            f"gate: {self.head} against {self.base}: {tally}; "
+            f"gate {answer}: {self.head} against {self.base}: {tally}; "
             f"{self.cases_paired} paired, {self.cases_cleared} cleared by stored runs; {spent}"
         )
 
     def remarks(self) -> tuple[str, ...]:
-        """Everything else a reader must know."""
-        return tuple(filter(None, [self.shift_sentence, *self.problems]))
+        """Everything else a reader must know, what was not decided first."""
+        not_decided = f"not decided: {self.not_decided}" if self.not_decided else ""
+        return tuple(filter(None, [not_decided, self.shift_sentence, *self.problems]))
 
 
 def facts_of(info: Mapping[str, Any]) -> GateFacts | None:

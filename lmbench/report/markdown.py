@@ -135,7 +135,7 @@ def _cells(row: Row) -> list[str]:
         row.limit,
         row.n_baselines,
         row.outcome,
-        row.remark,
+        "; ".join(filter(None, [row.remark, row.medians])),
     ]
 
 

@@ -39,7 +39,7 @@ class Row:
 
     @property
     def now(self) -> str:
-        """The record's value; of a paired metric the head's own, from the same pairs as the base's."""
+        """The record's value; of a paired metric the base's median x the estimated ratio, as the row's change."""
         if self.verdict and (self.verdict.evidence or self.metric is None):
             return pretty(self.verdict.now, self.unit)
         return pretty(self.metric.value if self.metric else None, self.unit)
@@ -65,6 +65,15 @@ class Row:
         if evidence is None or evidence.smallest_visible is None:
             return ""
         return "; ".join(filter(None, [f"sees {evidence.smallest_visible * 100:.1f} %", evidence.explanation]))
+
+    @property
+    def medians(self) -> str:
+        """'each side's own median: 576 us, 318 us'; empty without pairs. Their quotient is not the estimate."""
+        evidence = self.verdict.evidence if self.verdict else None
+        if evidence is None or evidence.medians is None:
+            return ""
+        base, head = (pretty(value, self.unit) for value in evidence.medians)
+        return f"each side's own median: {base}, {head}"
 
     @property
     def limit(self) -> str:

@@ -45,8 +45,9 @@ LEGEND = (
 
 
 PAIRED_LEGEND = (
-    "baseline: the base, n: pairs of base and head, [..]: two-sided 90 % interval of the change, sees: the smallest slowdown "
-    "these pairs would have shown; other rows: n stored runs"
+    "baseline: the base's median over n pairs of base and head; now: baseline x change; change: the estimate "
+    "over pairs; [..]: its two-sided 90 % interval; sees: the smallest slowdown these pairs would have shown. "
+    "Rows without an interval: n runs of the base, or stored runs of a case that they cleared"
 )
 
 
@@ -66,7 +67,7 @@ def render(verdicts: Sequence[Verdict], records: Sequence[Record], console: Cons
             emit(console, line)
     emit(console, Text(""))
     if any(verdict.metric for verdict in verdicts):
-        paired = any(verdict.evidence for verdict in verdicts)
+        paired = gate is not None or any(verdict.evidence for verdict in verdicts)
         for line in wrapped(PAIRED_LEGEND if paired else LEGEND, console.width, 0):
             emit(console, line)
     shift = common_shift(verdicts) if gate is None else None
@@ -141,8 +142,13 @@ def _row_lines(row: Row, width: int) -> Iterator[Text]:
     yield line
     if row.interval:
         yield from wrapped(f"{row.interval} {row.sight}", width, 2 * INDENT)
-    if (row.outcome in FAILING and not row.interval) or row.outcome == ACCEPTED or (row.now == UNKNOWN and row.remark):
+    if (row.outcome in FAILING and not row.interval) or row.outcome == ACCEPTED or _needs_why(row):
         yield from wrapped(row.remark, width, 2 * INDENT)
+
+
+def _needs_why(row: Row) -> bool:
+    """Whether nothing else on the row says why it is not known or not decided."""
+    return bool(row.remark) and (row.now == UNKNOWN or (row.verdict is not None and row.verdict.cut_short))
 
 
 def _short(text: str) -> str:

@@ -20,7 +20,7 @@ ratios = st.lists(st.floats(-0.5, 0.5), min_size=8, max_size=32)
 
 def cell(numbers: list[float], *, better: str = "lower", tolerance: float = 0.05) -> Cell:
     return Cell(
-        node_id="a", metric="m", unit="s", better=better, tolerance=tolerance, log_ratios=tuple(numbers), baseline=1.0, now=1.0
+        node_id="a", metric="m", unit="s", better=better, tolerance=tolerance, log_ratios=tuple(numbers), medians=(1.0, 1.0)
     )
 
 
@@ -61,7 +61,29 @@ def test_a_change_between_margin_and_tolerance_may_need_more_pairs_than_anybody_
 
 def test_too_few_pairs_are_inconclusive_without_an_interval() -> None:
     verdict = judge(cell([0.5, 0.5, 0.5]), cells=1)
-    assert verdict.outcome == INCONCLUSIVE and verdict.evidence is None and "too few" in verdict.why
+    assert verdict.outcome == INCONCLUSIVE and "too few" in verdict.why and verdict.evidence is not None
+    assert verdict.evidence.pairs == 3 and verdict.evidence.low is None
+    assert verdict.ratio == pytest.approx(math.exp(0.5)), "what they show is shown, without an interval"
+
+
+def test_what_stands_in_one_line_agrees_and_the_medians_of_each_side_are_kept() -> None:
+    """The median of ratios is not the ratio of medians: half of these pairs ran on a host twice as fast."""
+    verdict = judge(
+        Cell(
+            node_id="a",
+            metric="m",
+            unit="s",
+            better="lower",
+            tolerance=0.05,
+            log_ratios=(0.0,) * 8,
+            medians=(576e-6, 318e-6),
+        ),
+        cells=1,
+    )
+    assert verdict.outcome == OK and verdict.ratio == 1
+    assert verdict.baseline == verdict.now == 576e-6
+    assert verdict.evidence is not None and verdict.evidence.medians == (576e-6, 318e-6)
+    assert Verdict.from_json(verdict.to_json()) == verdict
 
 
 def test_four_wild_pairs_see_nothing_instead_of_overflowing() -> None:
@@ -75,10 +97,13 @@ def test_four_wild_pairs_see_nothing_instead_of_overflowing() -> None:
 
 @given(st.lists(st.floats(-3, 3), min_size=0, max_size=40), st.integers(1, 2000), st.floats(0, 5))
 def test_any_pairs_get_a_verdict_and_a_finite_interval(numbers: list[float], cells: int, tolerance: float) -> None:
-    evidence = judge(cell(numbers, tolerance=tolerance), cells=cells).evidence
-    assert (evidence is None) == (len(numbers) < 4)
-    if evidence is not None:
-        assert evidence.low is not None and evidence.high is not None
+    verdict = judge(cell(numbers, tolerance=tolerance), cells=cells)
+    evidence = verdict.evidence
+    assert evidence is not None and evidence.pairs == len(numbers)
+    assert (evidence.low is None) == (len(numbers) < 4)
+    assert (verdict.now is None) == (not numbers)
+    if evidence.low is not None:
+        assert evidence.high is not None
         assert 0 <= evidence.low <= evidence.high < math.inf
 
 

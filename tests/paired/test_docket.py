@@ -81,12 +81,29 @@ def test_closing_early_judges_what_there_is_and_says_why() -> None:
     docket = plain_docket()
     for ratio in (1.0, 1.3, 0.8, 1.1, 1.2):
         docket.add(pair(PLAIN, ratio))
-    docket.close("the budget of 1 min 00 s is spent")
+    docket.close(lambda entry: f"the budget ended after {len(entry.pairs)} of {entry.following_look} pairs")
     (verdict,) = docket.verdicts()
-    assert verdict.outcome == INCONCLUSIVE and verdict.why.endswith("the budget of 1 min 00 s is spent")
+    assert verdict.outcome == INCONCLUSIVE and verdict.cut_short
+    assert verdict.why.endswith("the budget ended after 5 of 8 pairs")
     untouched = plain_docket()
-    untouched.close("interrupted")
-    assert [one.outcome for one in untouched.verdicts()] == [INCONCLUSIVE]
+    untouched.close(lambda _: "interrupted")
+    assert [(one.outcome, one.cut_short) for one in untouched.verdicts()] == [(INCONCLUSIVE, True)]
+
+
+def test_what_few_pairs_decide_all_the_same_is_not_cut_short() -> None:
+    docket = plain_docket()
+    for ratio in (1.0, 1.0, 1.0, 1.0, 1.0):
+        docket.add(pair(PLAIN, ratio))
+    docket.close(lambda _: "the budget ended")
+    assert [(one.outcome, one.cut_short) for one in docket.verdicts()] == [(OK, False)]
+
+
+def test_after_the_last_look_nothing_is_cut_short() -> None:
+    docket, rng = plain_docket(), np.random.default_rng(0)
+    while docket.open():
+        docket.add(pair(PLAIN, float(np.exp(rng.normal(0.03, 0.2)))))
+    docket.close(lambda _: "the budget ended")
+    assert [(one.outcome, one.cut_short) for one in docket.verdicts()] == [(INCONCLUSIVE, False)]
 
 
 def test_memory_that_grows_within_its_floor_is_ok() -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from lmbench.compare.gate import NOT_DECIDED_STATUS
+
 Bench = Callable[..., pytest.RunResult]
 WORK = """
 def work(count):
@@ -48,6 +50,17 @@ def repository(bench: Bench, pytester: pytest.Pytester) -> Bench:
     git(pytester, "add", "-A")
     git(pytester, "commit", "-qm", "first")
     return bench
+
+
+def touched(pytester: pytest.Pytester) -> None:
+    """A change that changes nothing: base and head of one commit with a clean tree are not compared."""
+    engine = pytester.path / "engine.py"
+    engine.write_text(engine.read_text() + "\n")
+
+
+def words(result: pytest.RunResult) -> str:
+    """What was printed, however its lines were broken."""
+    return " ".join(result.stdout.str().split())
 
 
 def verdicts(pytester: pytest.Pytester) -> dict[str, Any]:
@@ -94,14 +107,15 @@ def test_an_accepted_change_passes_with_its_reason(repository: Bench, pytester: 
     result.stdout.fnmatch_lines(["*test_changed*accepted*", "*meant: three times as thorough*"])
 
 
-def test_what_the_base_lacks_or_declares_otherwise_is_said_and_nothing_compared_fails(
+def test_what_the_base_lacks_or_declares_otherwise_is_said_and_nothing_compared_is_not_decided(
     repository: Bench, pytester: pytest.Pytester
 ) -> None:
     suite = pytester.path / "a.suite.yaml"
     suite.write_text(suite.read_text().replace("prompt_tokens: 4", "prompt_tokens: 5"))
     (pytester.path / "test_plain.py").write_text(TESTS.replace("test_changed", "test_renamed"))
     result = repository("--lmbench-gate=HEAD")
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert result.ret == NOT_DECIDED_STATUS
+    assert verdicts(pytester)["gate"]["not_decided"].startswith("nothing was compared")
     assert verdicts(pytester)["cases"] == {
         "test_plain.py::test_changed": "missing",
         "test_plain.py::test_renamed": "new",
@@ -117,7 +131,7 @@ def test_a_base_that_does_not_import_leaves_nothing_to_compare(repository: Bench
     git(pytester, "commit", "-qam", "broken")
     (pytester.path / "engine.py").write_text(WORK)
     result = repository("test_plain.py", "--lmbench-gate=HEAD")
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert result.ret == NOT_DECIDED_STATUS
     assert verdicts(pytester)["cases"] == {"test_plain.py::test_changed": "incomparable"}
     (one,) = verdicts(pytester)["verdicts"]
     assert one["why"].startswith("the base tree cannot be collected: ") and "no_such_module" in one["why"]
@@ -134,14 +148,16 @@ def test_a_stored_comparison_spares_what_is_not_suspect(repository: Bench, pytes
             if metric["kind"] in ("time", "rate") and metric["value"]:
                 metric["value"] *= 1000 if metric["kind"] == "time" else 1e-3
     stored.write_text(json.dumps(data))
-    result = repository("--lmbench-gate=HEAD", "--benchmark-compare")
-    assert result.ret == pytest.ExitCode.OK
+    touched(pytester)
+    result = repository("--lmbench-gate=HEAD", "--benchmark-compare", "--lmbench-gate-require=all")
+    assert result.ret == pytest.ExitCode.OK, "what stored runs cleared is decided"
     result.stdout.fnmatch_lines(["*0 of 2 cases to pair*", "*0 paired, 2 cleared by stored runs; no pair was needed*"])
     cleared = [one for one in verdicts(pytester)["verdicts"] if one["why"].endswith("not paired")]
     assert {one["node_id"] for one in cleared} == {"test_plain.py::test_changed", "a.suite.yaml::speed[stub-fake-none]"}
 
 
 def test_memory_is_paired_run_by_run(repository: Bench, pytester: pytest.Pytester) -> None:
+    touched(pytester)
     result = repository("a.suite.yaml::size[stub-fake-none]", "--lmbench-gate=HEAD")
     assert result.ret == pytest.ExitCode.OK
     peak = next(one for one in verdicts(pytester)["verdicts"] if one["metric"] == "peak_rss_bytes")
@@ -150,10 +166,38 @@ def test_memory_is_paired_run_by_run(repository: Bench, pytester: pytest.Pyteste
     assert others["parameters"] == "ok", "sizes are compared once"
 
 
-def test_a_budget_that_is_too_short_is_inconclusive_and_can_be_made_to_fail(repository: Bench) -> None:
-    result = repository("test_plain.py", "--lmbench-gate=HEAD", "--lmbench-gate-budget=1s", "--lmbench-fail-on=inconclusive")
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["*inconclusive*the budget of 1 s is spent*"])
+def test_a_budget_that_decides_no_time_is_not_ok_in_any_output(repository: Bench, pytester: pytest.Pytester) -> None:
+    """The suite's exact metrics are compared all the same: they do not make the gate decided."""
+    touched(pytester)
+    result = repository("--lmbench-gate=HEAD", "--lmbench-gate-budget=1s", "--junitxml=junit.xml")
+    assert result.ret == NOT_DECIDED_STATUS
+    said = words(result)
+    assert "the budget of 1 s does not cover the 8 pairs of a first look" in said
+    assert "not decided: 0 of 2 cases decided; the budget cut 2 short" in said
+    result.stdout.fnmatch_lines(["gate NOT DECIDED: *2 inconclusive; 2 paired, 0 cleared by stored runs; no pair was run"])
+    assert "stored runs behind the baseline" not in said, "there are none"
+    data = verdicts(pytester)
+    assert data["gate"]["exit_status"] == NOT_DECIDED_STATUS and data["gate"]["cases_decided"] == 0
+    assert set(data["gate"]["cut_short"]) == set(data["cases"]) and set(data["cases"].values()) == {"inconclusive"}
+    assert any(one["outcome"] == "ok" and one["metric"] == "perplexity" for one in data["verdicts"])
+    junit = (pytester.path / "junit.xml").read_text()
+    assert 'name="gate"' in junit and "not decided: 0 of 2 cases decided" in junit
+    for name in ("a.md", "a.html", "comment.md"):
+        assert "not decided: 0 of 2 cases decided" in (pytester.path / "reports" / name).read_text(), name
+    strict = repository("test_plain.py", "--lmbench-gate=HEAD", "--lmbench-gate-budget=1s", "--lmbench-fail-on=inconclusive")
+    assert strict.ret == pytest.ExitCode.TESTS_FAILED, "a failure outranks what is not decided"
+
+
+def test_one_commit_without_changes_is_nothing_to_compare(repository: Bench, pytester: pytest.Pytester) -> None:
+    """A job on pushes to main that compares with main must not be green for ever."""
+    (pytester.path / "notes.txt").write_text("an untracked file that no case reads\n")
+    result = repository("test_plain.py", "--lmbench-gate=main")
+    assert result.ret == NOT_DECIDED_STATUS
+    assert "not decided: base and head are the same commit" in words(result) and "--lmbench-gate=HEAD~1" in words(result)
+    assert verdicts(pytester)["gate"]["pairs_run"] == 0
+    (pytester.path / "conftest.py").write_text("")
+    changed = repository("test_plain.py", "--lmbench-gate=main", "--lmbench-gate-budget=1s")
+    assert "not decided: 0 of 1 cases decided" in words(changed)
 
 
 def test_another_python_is_compared_on_the_same_code(repository: Bench, pytester: pytest.Pytester) -> None:
@@ -172,6 +216,7 @@ def test_another_python_is_compared_on_the_same_code(repository: Bench, pytester
         (["--lmbench-gate=HEAD", "--lmbench-fail-on=slow"], "*--lmbench-fail-on: found slow; expected some of regressed*"),
         (["--lmbench-gate=HEAD", "--lmbench-gate-budget=soon"], "*--lmbench-gate-budget: found 'soon'*"),
         (["--lmbench-gate=HEAD", "--lmbench-gate-tolerance=lots"], "*--lmbench-gate-tolerance: found 'lots'*"),
+        (["--lmbench-gate=HEAD", "--lmbench-gate-require=most"], "*--lmbench-gate-require: found 'most'*or all*"),
         (["--lmbench-gate=HEAD", "--lmbench-gate-pair=some"], "*lmbench_gate_pair: found 'some'*"),
         (["--lmbench-gate-base-python=/no/python"], "*'/no/python', which cannot be run*"),
         (["--lmbench-gate=pinned"], "*no commit is pinned*lmbench history pin*"),
