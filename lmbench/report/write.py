@@ -30,10 +30,10 @@ def write_reports(run: StoredRun, verdicts: Sequence[Verdict], folder: Path) -> 
             path = folder / f"{report.slug}{suffix}"
             write_atomically(path, render(report))
             written.append(path)
-    if verdicts:
+    facts = facts_of(run.info)
+    if verdicts or facts is not None:
         written.append(folder / "verdicts.json")
         write_atomically(written[-1], json.dumps(verdicts_json(run, verdicts), indent=1, allow_nan=False) + "\n")
-    facts = facts_of(run.info)
     if facts is not None:
         written.append(folder / "comment.md")
         write_atomically(written[-1], render_comment(verdicts, facts))
