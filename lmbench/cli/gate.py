@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lmbench.base.units import duration, pretty_change
+from lmbench.compare.gate import NOT_DECIDED_STATUS
 from lmbench.compare.paired import LOOKS
 from lmbench.compare.verdicts import REGRESSED, Verdict
 from lmbench.measure.machine import machine_class
@@ -55,7 +56,8 @@ def self_test(cases: tuple[str, ...], factors: tuple[float, ...], budget: float 
     plain pytest-benchmark tests: their own resolution is then measured. 5 % is injected as 21 calls where 20 were meant,
     never as sleep.
 
-    Exit status: 1 when an untouched case was called regressed (a false alarm), else 0.
+    Exit status: 1 when an untouched case was called regressed (a false alarm), 8 when no case of a sweep could be
+    judged (a budget that is too short, cases that do not run), else 0.
     """
     with tempfile.TemporaryDirectory(prefix="lmbench-selftest-") as folder:
         jobs, root = _jobs(cases, Path(folder))
@@ -65,7 +67,11 @@ def self_test(cases: tuple[str, ...], factors: tuple[float, ...], budget: float 
         found = selftest(jobs, sides, factors=factors or FACTORS, terms=terms, setting=setting, say=_progress)
     _clear()
     click.echo(json.dumps(_as_json(found), indent=1)) if as_json else _print(found)
-    sys.exit(ALARMED if found.false_alarms else 0)
+    if found.false_alarms:
+        sys.exit(ALARMED)
+    if undecided := [sweep for sweep in found.sweeps if not sweep.judged]:
+        click.echo(f"not decided: no case was judged in {len(undecided)} of {len(found.sweeps)} sweeps", err=True)
+        sys.exit(NOT_DECIDED_STATUS)
 
 
 def _jobs(cases: tuple[str, ...], folder: Path) -> tuple[list[Job], Path]:
@@ -119,7 +125,7 @@ def _print(found: SelfTest) -> None:
 def _verdict(verdict: Verdict | None) -> str:
     if verdict is None:
         return "-"
-    if verdict.evidence is None:
+    if verdict.evidence is None or verdict.evidence.low is None:
         return f"{verdict.outcome}: {verdict.why}"
     low, high = (pretty_change(bound) for bound in (verdict.evidence.low, verdict.evidence.high))
     return f"{pretty_change(verdict.ratio)} [{low}, {high}] {verdict.outcome}, {verdict.evidence.pairs} pairs"

@@ -32,6 +32,11 @@ class Sweep:
     pairs_run: int
     wall_s: float
 
+    @property
+    def judged(self) -> bool:
+        """Whether at least one metric had pairs enough for an interval."""
+        return any(one.evidence is not None and one.evidence.low is not None for one in self.verdicts)
+
     def count(self, outcome: str) -> int:
         return sum(one.outcome == outcome for one in self.verdicts)
 

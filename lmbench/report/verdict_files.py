@@ -68,9 +68,16 @@ def _table(verdicts: Sequence[Verdict]) -> Iterator[str]:
             pretty(one.now, one.unit),
             f"{pretty_change(one.ratio)}{interval}",
             str(evidence.pairs) if evidence else "-",
-            one.outcome if one.outcome == OK or (evidence and one.outcome != ACCEPTED) else f"{one.outcome}: {one.why}",
+            f"{one.outcome}: {one.why}" if _needs_why(one) else one.outcome,
         )
         yield "| " + " | ".join(escape(cell) for cell in cells) + " |"
+
+
+def _needs_why(one: Verdict) -> bool:
+    """Whether the interval beside the outcome does not say it all."""
+    if one.outcome == ACCEPTED or one.cut_short:
+        return True
+    return one.outcome != OK and one.evidence is None
 
 
 def _fitting(lines: Sequence[str]) -> str:

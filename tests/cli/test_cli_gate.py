@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from lmbench.cli.main import cli
+from lmbench.compare.gate import NOT_DECIDED_STATUS
 from lmbench.compare.verdicts import Verdict
 from lmbench.paired.canaries import KERNELS, write_canaries
 from lmbench.paired.selftest import Resolution, SelfTest, Sweep
@@ -45,6 +46,15 @@ def test_what_is_not_there_is_a_usage_error(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(cli, ["gate", "selftest", argument])
     assert result.exit_code == 2 and message in result.output
+
+
+def test_a_self_test_that_judges_nothing_is_not_ok(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "test_a.py").write_text(TEST)
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli, ["gate", "selftest", "test_a.py::test_count", "--budget", "1"])
+    assert result.exit_code == NOT_DECIDED_STATUS
+    assert "not decided: no case was judged in 3 of 3 sweeps" in result.output
+    assert "(0 pairs" in result.output and "inconclusive" in result.output
 
 
 def test_canaries_do_counted_work(tmp_path: Path) -> None:
