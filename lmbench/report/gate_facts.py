@@ -48,7 +48,8 @@ class GateFacts:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> GateFacts:
         """The inverse of `to_json`."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
+        lists = ("problems", "fail_on", "cut_short", "unpaired")
+        return cls(**{**data, **{name: tuple(data.get(name, ())) for name in lists}})
 
     def headline(self, tally: str) -> str:
         """'gate OK: abc against origin/main (def): 8 cases: 8 ok; 5 paired, 3 cleared by stored runs; 8 pairs in 20 s'."""
