@@ -38,19 +38,35 @@ class Endings:
         """The handler. The first signal raises Ended; a launcher often sends more, which must not stop the writing."""
         first, self.number = self.number is None, self.number or number
         if first and not self.noting:
-            raise Ended(f"ended by {signal.Signals(number).name}")
+            raise Ended("ended by Ctrl-C" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}")
+        if not first and number == signal.SIGINT:
+            raise KeyboardInterrupt  # somebody at the terminal insists
+
+
+_ACTIVE: list[Endings] = []
+
+
+def only_note_signals() -> None:
+    """From now on a signal is noted and no longer interrupts: for work whose results are complete and not yet written."""
+    for endings in _ACTIVE:
+        endings.noting = True
 
 
 @contextmanager
-def ending_signals() -> Iterator[Endings]:
+def ending_signals(*, ctrl_c: bool = False) -> Iterator[Endings]:
     """Within the block SIGTERM and SIGHUP raise Ended in the main thread, once; handlers are restored after it.
 
-    A signal that is ignored (nohup) or has a handler of somebody else stays as it is, and so does everything when
-    this is not the main thread, where Python accepts no handlers.
+    With `ctrl_c` so does SIGINT; a second one always interrupts. A signal that is ignored (nohup) or has a handler of
+    somebody else stays as it is, and so does everything when this is not the main thread, where Python accepts no handlers.
     """
     endings = Endings()
-    with _handled(ENDING, endings.receive, lambda handler: handler == signal.SIG_DFL):
-        yield endings
+    numbers, ours = (WAITING, (signal.SIG_DFL, signal.default_int_handler)) if ctrl_c else (ENDING, (signal.SIG_DFL,))
+    _ACTIVE.append(endings)
+    try:
+        with _handled(numbers, endings.receive, lambda handler: handler in ours):
+            yield endings
+    finally:
+        _ACTIVE.remove(endings)
 
 
 @contextmanager

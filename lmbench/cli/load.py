@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,16 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from lmbench.base.errors import LmbenchError
+from lmbench.base.signals import ending_signals, only_note_signals
 from lmbench.cli.load_answer import print_record
-from lmbench.compare.judging import compare_case
+from lmbench.cli.load_files import REQUESTS, write_run
 from lmbench.load.forms import SECONDS
-from lmbench.load.jtl import JtlOptions, write_jtl
-from lmbench.load.request_log import read_request_log
 from lmbench.measure.clock import utc_now
 from lmbench.measure.machine import machine_class
 from lmbench.plan.case import Case, Choice
 from lmbench.plan.expand import require_valid
 from lmbench.plan.select import obstacle
 from lmbench.record.environment import collect
-from lmbench.report.write import write_reports
 from lmbench.run.execute import Setting, execute
 from lmbench.store.runs import StoredRun
 from lmbench.suite.document import Document
@@ -118,14 +117,18 @@ def load(**given: Any) -> None:
             wave 5..40 for 10m       closed 1, 4, 16 for 30s each, think 500ms
             search 1.. for 20s each, within 5%
 
-    Ctrl-C ends the run early; what was measured by then is reported. Exit status: 0 when done, 1 when the run failed, 2 for a
-    usage error, 130 when interrupted.
+    Ctrl-C, SIGTERM and SIGHUP end the run early; what was measured by then is reported. The files of a run that came to its
+    end are never replaced by those of one that failed or was interrupted: these go to a folder of that name in --out.
+    Exit status: 0 when done, 1 when the run failed, 2 for a usage error; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     """
-    try:
-        sys.exit(_run(_case(given), given["out"], given["jtl"]))
-    except KeyboardInterrupt:
-        click.echo("interrupted before a step had begun: there is nothing to report", err=True)
-        sys.exit(INTERRUPTED)
+    with ending_signals(ctrl_c=True) as endings:
+        try:
+            status = _run(_case(given), given["out"], given["jtl"])
+        except KeyboardInterrupt as error:
+            how = "" if endings.number in (None, signal.SIGINT) else f" ({error})"
+            click.echo(f"interrupted before a step had begun{how}: there is nothing to report", err=True)
+            status = INTERRUPTED
+    sys.exit(status if endings.status is None else endings.status)
 
 
 def _run(case: Case, out: Path, jtl: Path | None) -> int:
@@ -133,11 +136,11 @@ def _run(case: Case, out: Path, jtl: Path | None) -> int:
     started_at = utc_now()
     environment = collect()
     setting = Setting(
-        environment=environment.digest, machine_class=machine_class().slug, artifacts=str(out / "requests"), partial=True
+        environment=environment.digest, machine_class=machine_class().slug, artifacts=str(out / REQUESTS), partial=True
     )
     record = execute(case, setting, _tell)
+    only_note_signals()
     _tell("")
-    interrupted = bool(record.details.get("interrupted"))
     run = StoredRun(
         path=out,
         number=None,
@@ -148,16 +151,14 @@ def _run(case: Case, out: Path, jtl: Path | None) -> int:
         machine_class=setting.machine_class,
         records=(record,),
     )
-    written = write_reports(run, compare_case(record, ()) if record.failure else (), out)
     print_record(record, Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False))
-    log = record.details.get("request_log")
-    if jtl is not None and log is not None:
-        label, url = case.model.name, str(case.model.options["url"])
-        write_jtl(jtl, read_request_log(Path(log)).logs, JtlOptions(epoch_s=record.details["epoch_s"], label=label, url=url))
-        written.append(jtl)
-    for path in (*written, *filter(None, [log])):
+    files = write_run(run, out, jtl)
+    for path in files.paths:
         click.echo(f"written: {path}")
-    return FAILED if record.failure else INTERRUPTED if interrupted else 0
+    click.echo(f"record: {files.record}")
+    if files.kept:
+        click.echo(files.kept)
+    return FAILED if record.failure else INTERRUPTED if record.details.get("interrupted") else 0
 
 
 def _case(given: dict[str, Any]) -> Case:

@@ -11,15 +11,16 @@ from itertools import accumulate
 import numpy as np
 
 from lmbench.load.arrivals import schedule_digest
-from lmbench.load.plans import Campaign, Ears, Plan, StepRun
+from lmbench.load.plans import Campaign, Ears, Plan, StepRun, no_keep
 from lmbench.load.requests import PENDING, RequestLog
 from lmbench.load.shapes import HOLD, INTERRUPTED, RAMP, Step
 from lmbench.load.slo import judge, still_reachable
 from lmbench.load.targets import Pulse, Sent, Target, Watch
 from lmbench.measure.clock import Clock
 
-KEEP_S = 30.0
-"""A step longer than this has its ended requests written down this often."""
+KEEP_S = 0.4
+"""How often requests that ended are handed over to be written down. With a client's pulse (0.2 s) and a step's (0.25 s) a
+request is with the kernel less than a second after its end."""
 
 
 def carry_out(plan: Plan, target: Target, clock: Clock, ears: Ears = Ears()) -> Campaign:  # noqa: B008 - it is frozen
@@ -34,16 +35,23 @@ def carry_out(plan: Plan, target: Target, clock: Clock, ears: Ears = Ears()) -> 
     drained = False
     try:
         course.run()
-        drained = not course.interrupted and target.settle(clock.now() + course.patience_s)
-    except KeyboardInterrupt:
+        drained = not course.interrupted and course.settle(clock.now() + course.patience_s)
+    except KeyboardInterrupt as error:
         if not (plan.partial and course.runs):
             raise
-        course.broken_off = True
+        course.broken_off, course.ended_by = True, _by(error)
     finally:
         target.close()
-        ears.keep(course.labelled(target.logs()))
+        course.keep()
     logs = course.labelled(target.logs())
-    return Campaign(steps=course.steps(logs), logs=logs, drained=drained, stopped=course.stopped, interrupted=course.interrupted)
+    return Campaign(
+        steps=course.steps(logs),
+        logs=logs,
+        drained=drained,
+        stopped=course.stopped,
+        interrupted=course.interrupted,
+        ended_by=course.ended_by if course.interrupted else "",
+    )
 
 
 class _Course(ABC):
@@ -55,6 +63,8 @@ class _Course(ABC):
         self.stopped = ""
         self.broken_off = False
         """By Ctrl-C, outside of a step."""
+        self.ended_by = ""
+        self._keep_at = 0.0
 
     @property
     def patience_s(self) -> float:
@@ -78,34 +88,48 @@ class _Course(ABC):
         """The runs, once everything has ended."""
 
     def send(self, step: Step, offsets: Sequence[float], first_index: int) -> Sent:
-        watch = self._keeping(self.plan.watch(step), step)
+        watch = self._keeping(self.plan.watch(step))
         try:
             return self.target.send(offsets, step, first_index=first_index, watch=watch)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             if not self.plan.partial or self.clock.now() <= step.start_s:  # a step that has not begun has no part
                 raise
+            self.ended_by = _by(error)
         now = self.clock.now()
         count = len(self.target.logs()) - first_index
         return Sent(offered=len(offsets), sent=count, queue_depth_max=None, queue_depth_end=None, cut=INTERRUPTED, cut_s=now)
+
+    def keep(self) -> None:
+        """Hand over what has ended."""
+        fresh = self.target.take_fresh()
+        self._keep_at = self.clock.now() + KEEP_S
+        if fresh:
+            self.ears.keep(self.labelled(fresh))
+
+    def settle(self, until: float) -> bool:
+        """`Target.settle`, in parts so short that what ends meanwhile is written down meanwhile."""
+        while True:
+            part = until if self.ears.keep is no_keep else min(until, self.clock.now() + KEEP_S)
+            settled = self.target.settle(part)
+            self.keep()
+            if settled or part >= until:
+                return settled
 
     def waited(self, wait: Callable[[], object]) -> bool:
         """Whether `wait` came to its end; False when Ctrl-C ended it and the plan is content with a part."""
         try:
             wait()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             if not self.plan.partial:
                 raise
+            self.ended_by = _by(error)
             return False
         return True
 
-    def _keeping(self, watch: Watch, step: Step) -> Watch:
-        due = step.start_s + KEEP_S
-
+    def _keeping(self, watch: Watch) -> Watch:
         def look(pulse: Pulse) -> str:
-            nonlocal due
-            if pulse.now_s >= due:
-                due = pulse.now_s + KEEP_S
-                self.ears.keep(self.labelled(self.target.logs()))
+            if pulse.now_s >= self._keep_at:
+                self.keep()
             return watch(pulse)
 
         return look
@@ -159,11 +183,11 @@ class _Stepwise(_Course):
         """Wait for the step's requests; where a backlog may stay, only as long as their outcome can still matter."""
         plan, now = self.plan, self.clock.now()
         bound = max(plan.slo.latency_s or 0.0, plan.slo.ttft_s or 0.0)
-        if self.target.settle(now + bound):
+        if self.settle(now + bound):
             return
         logs = self.target.logs()[before:]
         if not plan.shape.keeps_backlog or still_reachable(logs, plan.slo, self.clock.now()):
-            self.target.settle(now + bound + plan.drain_s)
+            self.settle(now + bound + plan.drain_s)
 
 
 class _Continuous(_Course):
@@ -182,7 +206,7 @@ class _Continuous(_Course):
         whole = Step(index=0, kind=HOLD, rate=len(schedule) / length, start_s=start, duration_s=length)
         cpu = plan.cpu_s()
         sent = self.send(whole, schedule, 0)
-        if sent.cut != INTERRUPTED and not self.waited(lambda: self.target.settle(clock.now() + plan.drain_s)):
+        if sent.cut != INTERRUPTED and not self.waited(lambda: self.settle(clock.now() + plan.drain_s)):
             sent = replace(sent, cut=INTERRUPTED, cut_s=clock.now())
         self._fill(whole, sent, plan.cpu_s() - cpu)
         logs = self.labelled(self.target.logs())
@@ -226,6 +250,11 @@ class _Continuous(_Course):
             )
             if cut_here:
                 return
+
+
+def _by(error: KeyboardInterrupt) -> str:
+    """What ended the run; Python's own exception for Ctrl-C says nothing."""
+    return str(error) or "ended by Ctrl-C"
 
 
 def _pieces(plan: Plan, start_s: float) -> list[Step]:

@@ -57,6 +57,8 @@ class Driven:
         self._seed = seed
         self._sent = 0
         self._ended = 0
+        self._early: list[RequestLog] = []
+        self._fresh: list[RequestLog] = []
 
     def send(self, schedule: Sequence[float], step: Step, *, first_index: int, watch: Watch) -> Sent:
         look = _Look(self, step, watch)
@@ -81,9 +83,19 @@ class Driven:
         self.service.close()
 
     def take_ended(self) -> list[RequestLog]:
-        """What ended since this was last asked, counted."""
+        """What ended since the last call, counted."""
+        ended, self._early = self._early + self._collected(), []
+        return ended
+
+    def take_fresh(self) -> list[RequestLog]:
+        self._early += self._collected()
+        fresh, self._fresh = self._fresh, []
+        return fresh
+
+    def _collected(self) -> list[RequestLog]:
         ended = self.service.take_ended()
         self._ended += len(ended)
+        self._fresh += ended
         return ended
 
     @property

@@ -64,7 +64,9 @@ class Campaign:
     stopped: str = ""
     """Why the shape was not carried out to its end; empty when it was."""
     interrupted: bool = False
-    """Whether Ctrl-C ended it: within its last step, or after it, while answers were awaited."""
+    """Whether Ctrl-C or a signal ended it: within its last step, or after it, while answers were awaited."""
+    ended_by: str = ""
+    """What that was, such as 'ended by SIGTERM'."""
 
     @property
     def rising(self) -> tuple[StepRun, ...]:
@@ -114,4 +116,4 @@ class Ears:
     observe: Callable[[StepRun, Sequence[RequestLog]], None] = lambda _, __: None
     """Each step and its requests, once it is decided."""
     keep: Callable[[Sequence[RequestLog]], None] = no_keep
-    """All requests so far, now and then and at the end, whatever that is: to write down what has ended."""
+    """Requests that have ended since the last call: about twice a second and at the end, whatever that is."""

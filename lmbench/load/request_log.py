@@ -1,4 +1,4 @@
-"""The per-request log: one JSON line per request, each written out before the next step, so that a killed run keeps its requests.
+"""The per-request log: one JSON line per request, written within a second of its end, so that a killed run keeps its requests.
 
 Line 1 is the header: {"schema": "lmbench.requests", "version": 1, "started_at": wall clock of the run's start in UTC, ...}.
 Every other line is an object with these keys. Moments are seconds since the run's start, rounded to microseconds; null stands
@@ -6,7 +6,8 @@ where it did not come to that.
 
 | key             | type        | meaning                                                                            |
 |-----------------|-------------|------------------------------------------------------------------------------------|
-| index           | integer     | the request's number in the run                                                    |
+| index           | integer     | the request's number in the run; in the log of a killed run its closed loop's      |
+|                 |             | numbers may have gaps: they are made dense when a step is over                      |
 | step            | integer     | the step it belongs to                                                             |
 | scheduled_s     | number      | when it was due                                                                    |
 | sent_s          | number      | when the client sent it                                                            |
@@ -27,6 +28,7 @@ Versions: 1, the first.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -70,12 +72,36 @@ class RequestLogWriter:
             self._stream = path.open("xb")
         except FileExistsError:
             raise StoreError(f"found {path} already there; expected a new file; move it away or choose another name") from None
+        self.path = path
         self._start_s = start_s
-        self._write([{**(facts or {}), "schema": SCHEMA, "version": VERSION, "started_at": started_at}])
+        self._header = {**(facts or {}), "schema": SCHEMA, "version": VERSION, "started_at": started_at}
+        self._write([self._header])
 
     def write(self, logs: Iterable[RequestLog]) -> None:
         """Append requests and hand them to the kernel, so that no kill of this process can lose them."""
         self._write(line(log, self._start_s) for log in logs)
+
+    def replace(self, logs: Iterable[RequestLog]) -> None:
+        """Write the log anew with `logs`; a reader sees the old file or the whole new one."""
+        beside = self.path.with_name(f".{self.path.name}.new")
+        before, self._stream = self._stream, beside.open("wb")
+        try:
+            self._write([self._header])
+            for log in logs:
+                self._stream.write(_encoded(line(log, self._start_s)))
+            self.sync()
+            beside.replace(self.path)
+        except BaseException:
+            self._stream.close()
+            self._stream = before
+            beside.unlink(missing_ok=True)
+            raise
+        before.close()
+
+    def sync(self) -> None:
+        """Hand everything to the disk itself."""
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
 
     def close(self) -> None:
         self._stream.close()
@@ -87,8 +113,12 @@ class RequestLogWriter:
         self.close()
 
     def _write(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        self._stream.write("".join(_ENCODER.encode(entry) + "\n" for entry in lines).encode())
+        self._stream.write(b"".join(map(_encoded, lines)))
         self._stream.flush()
+
+
+def _encoded(entry: Mapping[str, Any]) -> bytes:
+    return _ENCODER.encode(entry).encode() + b"\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

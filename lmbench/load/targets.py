@@ -67,6 +67,9 @@ class Target(Protocol):
     def logs(self) -> tuple[RequestLog, ...]:
         """Every request sent so far, in order of index."""
 
+    def take_fresh(self) -> list[RequestLog]:
+        """Requests that ended since the last call, for whoever writes them down; cheap however many ended before."""
+
     def close(self) -> None:
         """End what is open (it becomes cancelled); afterwards nothing is pending."""
 

@@ -140,7 +140,8 @@ def _write(stream: Any, value: dict[str, Any]) -> None:
 
 def main() -> int:
     """Entry point: one argument, a JSON object with pid, hz, path and parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends this process in order.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # they reach a whole group
+        signal.signal(number, signal.SIG_IGN)  # the parent ends this process in order
     gc.disable()
     options = json.loads(sys.argv[1])
     return run(int(options["pid"]), float(options["hz"]), str(options["path"]), int(options["parent"]))

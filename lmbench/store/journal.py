@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,12 @@ class Journal:
 
     def _append(self, kind: str, content: Mapping[str, Any]) -> None:
         append_line(self.path, json.dumps({"kind": kind, **content}, allow_nan=False, separators=(",", ":")))
+
+
+def journal_text(info: Mapping[str, Any], records: Sequence[Record]) -> str:
+    """A whole journal of a run that is over, to be written at once; `info` as for `Journal.open`."""
+    lines = [{"kind": "run", **info}, *({"kind": "record", "record": to_json(one)} for one in records), {"kind": "end"}]
+    return "".join(json.dumps(line, allow_nan=False, separators=(",", ":")) + "\n" for line in lines)
 
 
 def read_journal(path: Path) -> StoredRun:

@@ -7,19 +7,21 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from lmbench.base.entry import ENDPOINT
 from lmbench.base.registry import MODELS
+from lmbench.base.signals import only_note_signals
+from lmbench.load.artifacts import Artifacts
 from lmbench.load.campaign import carry_out
-from lmbench.load.plans import Ears, Plan, StepRun
+from lmbench.load.log_keeper import LogKeeper
+from lmbench.load.plans import Campaign, Ears, Plan, StepRun, no_keep
 from lmbench.load.request_log import RequestLogWriter
-from lmbench.load.requests import PENDING, RequestLog
+from lmbench.load.requests import RequestLog
 from lmbench.load.saturation import OverSaturation
 from lmbench.load.shapes import PROBE, RAMP, RECOVERY, Shape, Step
 from lmbench.load.steps import summarize, times
-from lmbench.load.targets import Pulse, Watch, no_watch
+from lmbench.load.targets import Pulse, Target, Watch, no_watch
 from lmbench.load.traces import Trace
 from lmbench.measure.clock import epoch_s, utc_now
 from lmbench.measure.measurement import Measurement
@@ -44,6 +46,8 @@ def run(context: Context) -> Measurement:
     params = StressParams.model_validate(context.case.params)
     trace = trace_of(params)
     as_ids = bool(context.case.model.options.get("token_ids"))
+    if (files := _files(context)) is not None:
+        files.begin()
     with ThreadPoolExecutor(max_workers=params.workers, thread_name_prefix="lmbench-worker") as threads:
         text = threads.submit(context.text).result()
         asks = asks_of(params, text, context.case.seed, trace, as_ids=as_ids, endpoint=_is_endpoint(context))
@@ -89,12 +93,9 @@ def _measure(context: Context, params: StressParams, serving: Serving, offer: _O
         partial=context.partial,
     )
     require_begin(shape)
-    with _undisturbed(), ExitStack() as stack:
-        started, epoch = context.clock.now(), epoch_s()
-        log = _log(context, started, stack)
-        result = carry_out(plan, target, context.clock, _ears(context, serving, shape, log))
-        if shape.continuous:
-            serving.step_done(None)
+    files = _files(context)
+    started, epoch = context.clock.now(), epoch_s()
+    result = _carried_out(context, serving, plan, target, None if files is None else _writer(context, files, started))
     steps = summarize(result, slo, serving.capacity)
     outcome = Outcome(
         campaign=result,
@@ -107,8 +108,12 @@ def _measure(context: Context, params: StressParams, serving: Serving, offer: _O
         observed=serving.observed(result.logs, top_step(steps)),
         asked=offer.asks.output_tokens,
     )
-    facts = {"epoch_s": epoch, "request_log": None if log is None else str(log[1]), "asks": offer.asks.describe(len(result.logs))}
-    return measurement(outcome, facts)
+    facts = {"epoch_s": epoch, "request_log": None, "asks": offer.asks.describe(len(result.logs))}
+    found = measurement(outcome, facts)
+    if files is None:
+        return found
+    log = files.partial_log if result.interrupted else files.settle()
+    return replace(found, details={**found.details, "request_log": str(log)})
 
 
 def _watches(context: Context, serving: Serving, shape: Shape) -> Callable[[Step], Watch]:
@@ -141,33 +146,42 @@ def _now(shape: Shape, step: Step, pulse: Pulse) -> str:
     return f"stress: {load}, {elapsed:.0f} of {step.duration_s:.0f} s, {pulse.in_flight} in flight{latency}"
 
 
-def _log(context: Context, started_s: float, stack: ExitStack) -> tuple[RequestLogWriter, Path] | None:
-    """The run's request log, where there is a folder for it; an earlier one of the same case is replaced."""
-    if context.artifacts is None:
-        return None
-    path = context.artifacts / f"{context.case.id}.jsonl"
-    path.unlink(missing_ok=True)
+def _files(context: Context) -> Artifacts | None:
+    """None where the run writes no files."""
+    return None if context.artifacts is None else Artifacts(folder=context.artifacts, case_id=context.case.id)
+
+
+def _writer(context: Context, files: Artifacts, started_s: float) -> RequestLogWriter:
     facts = {"case": context.case.node_id}
-    return stack.enter_context(RequestLogWriter(path, start_s=started_s, started_at=utc_now(), facts=facts)), path
+    return RequestLogWriter(files.partial_log, start_s=started_s, started_at=utc_now(), facts=facts)
 
 
-def _ears(context: Context, serving: Serving, shape: Shape, log: tuple[RequestLogWriter, Path] | None) -> Ears:
-    """Progress per step, and every request written down once, as soon as its end is known."""
-    written: set[int] = set()
+def _carried_out(context: Context, serving: Serving, plan: Plan, target: Target, writer: RequestLogWriter | None) -> Campaign:
+    """The load itself, its requests written down as they end."""
+    with _undisturbed(), ExitStack() as stack:
+        keeper = None
+        if writer is not None:
+            keeper = LogKeeper(stack.enter_context(writer))
+            stack.callback(keeper.close)
+        result = carry_out(plan, target, context.clock, _ears(context, serving, plan.shape, keeper))
+        if context.partial:
+            only_note_signals()
+        if keeper is not None:
+            keeper.finish(result.logs)
+    if plan.shape.continuous:
+        serving.step_done(None)
+    return result
+
+
+def _ears(context: Context, serving: Serving, shape: Shape, keeper: LogKeeper | None) -> Ears:
+    """Progress per step, and every request written down as soon as its end is known."""
 
     def observe(run: StepRun, logs: Sequence[RequestLog]) -> None:
-        keep(logs)
         if not shape.continuous:
             serving.step_done(run.step.index)
         context.progress(_line(run, logs))
 
-    def keep(logs: Sequence[RequestLog]) -> None:
-        fresh = [one for one in logs if one.status != PENDING and one.request.index not in written]
-        written.update(one.request.index for one in fresh)
-        if log is not None and fresh:
-            log[0].write(fresh)
-
-    return Ears(observe=observe, keep=keep)
+    return Ears(observe=observe, keep=no_keep if keeper is None else keeper.keep)
 
 
 def _line(run: StepRun, logs: Sequence[RequestLog]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from lmbench.base.errors import Unavailable, WorkloadError
 from lmbench.data.pretrained import smollm2_folder
+from lmbench.load.artifacts import Artifacts
 from lmbench.load.headroom import Headroom
 from lmbench.load.http.client import api_key
 from lmbench.load.http.clients import HttpTarget
@@ -232,7 +233,9 @@ def _served(context: Context, options: EndpointOptions) -> Iterator[ManagedServe
     asked = options.server
     if shutil.which(asked.command[0]) is None:
         raise Unavailable(f"found no program {asked.command[0]!r} to start the server with", "install it, or put it on PATH")
-    log = None if context.artifacts is None else context.artifacts / f"{context.case.id}.server.log"
+    log = None
+    if context.artifacts is not None:
+        log = Artifacts(folder=context.artifacts, case_id=context.case.id).partial_server_log
     spec = ServerSpec(
         command=tuple(placed(argument) for argument in asked.command),
         url=options.url,

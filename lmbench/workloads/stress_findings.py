@@ -193,7 +193,8 @@ def _warnings(outcome: Outcome, top: Limit) -> tuple[str, ...]:
     if not outcome.campaign.drained and not outcome.campaign.interrupted:
         notes.append("requests still open when the drain time was over were cancelled")
     if outcome.campaign.interrupted:
-        notes.append("the run was interrupted: what follows from its last step is of a part of it")
+        how = outcome.campaign.ended_by
+        notes.append(f"the run was interrupted ({how}): this report is partial, and its last step may be a part of one")
     return tuple(notes)
 
 

@@ -103,6 +103,7 @@ def _details(outcome: Outcome, found: Findings) -> dict[str, Any]:
         "accounts": asdict(accounts(logs)),
         "drained": outcome.campaign.drained,
         "interrupted": outcome.campaign.interrupted,
+        "ended_by": outcome.campaign.ended_by,
         "stopped": outcome.campaign.stopped,
         "unloaded_latency_s": outcome.unloaded.latency_s,
         "closed_loop": dict(outcome.unloaded.details),

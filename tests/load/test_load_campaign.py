@@ -288,7 +288,7 @@ def test_a_continuous_shape_has_no_pause_between_its_pieces() -> None:
         assert run.step.start_s <= min(due) and max(due) < run.step.end_s
         assert run.cpu_s == pytest.approx(20.0, rel=0.1)
     assert max(log.request.sender_lag_s for log in result.logs) == 0
-    assert len(kept) >= 4 and kept == sorted(kept) and kept[-1] == len(result.logs), "written down while it runs, and at the end"
+    assert len(kept) >= 100 and sum(kept) == len(result.logs), "each written down once, while it runs or at the end"
 
 
 def test_a_continuous_shape_that_is_interrupted_keeps_the_pieces_that_were_begun() -> None:

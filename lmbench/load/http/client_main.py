@@ -146,7 +146,8 @@ class ClientMain:
 
 def main() -> int:
     """Entry point."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process in order
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # whoever sends them to a whole job
+        signal.signal(number, signal.SIG_IGN)  # the parent ends this process in order, and its end closes our input
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # one descriptor per connection
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from lmbench.base.errors import WorkerError, WorkloadError
+from lmbench.base.signals import waiting_signals
 from lmbench.load.http.bodies import CHUNK, Shelf
 from lmbench.load.http.client import api_key
 from lmbench.load.http.columns import batch
@@ -141,6 +142,9 @@ class HttpTarget:
     def logs(self) -> tuple[RequestLog, ...]:
         return self._ledger.logs()
 
+    def take_fresh(self) -> list[RequestLog]:
+        return self._ledger.take_fresh()
+
     def close(self) -> None:
         for process in self._alive:
             process.done = False
@@ -153,6 +157,10 @@ class HttpTarget:
             for process in self._alive:
                 reason = f"client process {process.number} was ended before it told what became of this request"
                 self._ledger.fail(process.number, reason, self._clock.now())
+            if (course := self._course) is not None and course.step.streams is not None:  # it was interrupted
+                sent = [process.sent for process in self._processes[: course.stride]]
+                self._ledger.close_gaps(course.step.index, course.first, sent)
+                self._course = None
             self._kill()
 
     def _begin(self, course: Course) -> None:
@@ -195,16 +203,18 @@ class HttpTarget:
 
     def _listen(self, wait_s: float) -> None:
         """Wait in the kernel, `wait_s` at most, for something to be told, and take note of it."""
-        for key, _ in self._selector.select(wait_s):
-            process = key.fileobj
-            assert isinstance(process, ClientProcess)  # noqa: S101 - only these are registered
-            try:
-                events = process.events()
-            except WorkerError as error:
-                self._bury(process, str(error))
-                continue
-            for event in events:
-                self._heed(process, event)
+        ready = self._selector.select(wait_s)
+        with waiting_signals():  # what was read from a pipe and not taken note of would be lost
+            for key, _ in ready:
+                process = key.fileobj
+                assert isinstance(process, ClientProcess)  # noqa: S101 - only these are registered
+                try:
+                    events = process.events()
+                except WorkerError as error:
+                    self._bury(process, str(error))
+                    continue
+                for event in events:
+                    self._heed(process, event)
 
     def _heed(self, process: ClientProcess, event: dict[str, Any]) -> None:
         match event["event"]:

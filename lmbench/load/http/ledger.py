@@ -19,6 +19,7 @@ class Ledger:
         self._batches: list[tuple[int, Batch]] = []
         self._open: dict[int, tuple[int, Request]] = {}
         self._ended: dict[int, RequestLog] = {}
+        self._fresh: list[RequestLog] = []
         self._gaps: dict[int, tuple[int, Sequence[int]]] = {}
 
     def take(self, process: int, batch: Batch) -> None:
@@ -31,6 +32,12 @@ class Ledger:
         pending = {index: RequestLog(request=request, started_s=request.sent_s) for index, (_, request) in self._open.items()}
         merged = self._ended | pending
         return tuple(merged[index] for index in sorted(merged))
+
+    def take_fresh(self) -> list[RequestLog]:
+        """What ended since the last call. In a closed loop of several processes the numbers may still have gaps."""
+        self._read()
+        fresh, self._fresh = self._fresh, []
+        return fresh
 
     def close_gaps(self, step: int, first: int, sent: Sequence[int]) -> None:
         """Renumber a closed loop's step whose process p sent `sent[p]` requests, numbered `first + p + k * len(sent)`."""
@@ -59,7 +66,7 @@ class Ledger:
         self._read()
         for index in [index for index, (owner, _) in self._open.items() if owner == process]:
             _, request = self._open.pop(index)
-            self._ended[index] = RequestLog(request=request, status=FAILED, finished_s=now, error=error)
+            self._end(RequestLog(request=request, status=FAILED, finished_s=now, error=error))
 
     def _read(self) -> None:
         batches, self._batches = self._batches, []
@@ -70,7 +77,11 @@ class Ledger:
             for log in batch.logs():
                 dense = self._dense(log.request)
                 del self._open[dense.index]
-                self._ended[dense.index] = log if dense is log.request else replace(log, request=dense)
+                self._end(log if dense is log.request else replace(log, request=dense))
+
+    def _end(self, log: RequestLog) -> None:
+        self._ended[log.request.index] = log
+        self._fresh.append(log)
 
     def _dense(self, request: Request) -> Request:
         if request.step not in self._gaps:
