@@ -79,7 +79,8 @@ def judge(cell: Cell, *, cells: int) -> Verdict:
     sign = -1.0 if cell.better == HIGHER else 1.0
     found = trimmed([sign * value for value in cell.log_ratios])
     if found is None:
-        why = f"{len(cell.log_ratios)} pairs are too few to know their spread"
+        pairs = len(cell.log_ratios)
+        why = f"{pairs} pair{' is' if pairs == 1 else 's are'} too few to know their spread"
         ratio = math.exp(median(cell.log_ratios)) if cell.log_ratios else None
         return _verdict(cell, INCONCLUSIVE, why, ratio, _too_few(cell))
     bounds = _Bounds(

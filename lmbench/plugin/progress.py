@@ -38,7 +38,7 @@ class Progress:
         """Write a whole line at once."""
         self.finish()
         if self.reporter is not None:
-            self._uncaptured(lambda reporter: reporter.ensure_newline())
+            self._uncaptured(_fresh_line)
             self._uncaptured(lambda reporter: reporter.write_line(line))
 
     def finish(self) -> None:
@@ -49,7 +49,7 @@ class Progress:
 
     def _show(self, reporter: pytest.TerminalReporter, line: str) -> None:
         if not self.open_line:
-            reporter.ensure_newline()
+            _fresh_line(reporter)
         if reporter.isatty:
             width = _width(reporter)
             reporter.write(f"\r{line[:width]:{width}}", flush=True)
@@ -65,6 +65,13 @@ class Progress:
             return
         with self.capture.global_and_fixture_disabled():
             write(self.reporter)
+
+
+def _fresh_line(reporter: pytest.TerminalReporter) -> None:
+    """End the line of dots that pytest leaves open, also with -q, where it does not know that it is open."""
+    reporter.ensure_newline()
+    if reporter._tw.width_of_current_line:
+        reporter.write_line("")
 
 
 def _width(reporter: pytest.TerminalReporter) -> int:

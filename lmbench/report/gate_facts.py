@@ -54,7 +54,8 @@ class GateFacts:
     def headline(self, tally: str) -> str:
         """'gate OK: abc against origin/main (def): 8 cases: 8 ok; 5 paired, 3 cleared by stored runs; 8 pairs in 20 s'."""
         needed = "no pair was run" if self.cases_paired or self.not_decided else "no pair was needed"
-        spent = f"{self.pairs_run} pairs in {duration(self.wall_s)}" if self.pairs_run else needed
+        pairs = f"{self.pairs_run} pair{'s' if self.pairs_run != 1 else ''}"
+        spent = f"{pairs} in {duration(self.wall_s)}" if self.pairs_run else needed
         answer = ANSWERS.get(self.exit_status, f"exit status {self.exit_status}")
         return (
             f"gate {answer}: {self.head} against {self.base}: {tally}; "
