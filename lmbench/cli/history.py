@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import subprocess
 import sys
@@ -17,13 +16,32 @@ from rich.table import Table
 
 from lmbench.base.errors import StoreError
 from lmbench.base.units import pretty_change
-from lmbench.compare.changepoints import engine
-from lmbench.compare.history import ALARM, IMPROVEMENT, WATCH, Finding, bridge, findings, grouped, series_of
+from lmbench.compare.gate import FAILED_STATUS, NOT_DECIDED_STATUS
+from lmbench.compare.history import (
+    ALARM,
+    IMPROVEMENT,
+    SILENT,
+    WATCH,
+    Finding,
+    Stretch,
+    findings,
+    grouped,
+    judged,
+    retirements,
+    stretches,
+)
+from lmbench.compare.nightly import Point, bridge, missing, nights_of, series_of
 from lmbench.measure.clock import utc_now
 from lmbench.measure.machine import machine_class
-from lmbench.store.history import History, Pin, append_bridge, append_pin, history_path, read_history
-
-ALARMED = 1
+from lmbench.store.history import (
+    History,
+    Pin,
+    append_bridge,
+    append_pin,
+    append_retirement,
+    history_path,
+    read_history,
+)
 
 
 def _path_option(command: click.decorators.FC) -> click.decorators.FC:
@@ -44,8 +62,10 @@ def history() -> None:
     pytest suites/ --lmbench-gate=pinned --lmbench-gate-pair=all --lmbench-history   every night
     lmbench history check                                               exit status 1 on an alarm
     lmbench history repin v1.5                                          when the pin has grown old
+    lmbench history retire CASE --reason TEXT                           when a case was removed on purpose
 
-    Exit status: 0 when done; 1 from `check` when something recurred; 2 for a usage error, a damaged file or one without a pin.
+    Exit status: 0 when done; 2 for a usage error, a damaged file or one without a pin. `check` also: 1 on an alarm,
+    8 when something that was measured before is not measured any more, or no night has measured anything.
     """
 
 
@@ -82,59 +102,118 @@ def repin(commit: str, path: Path | None) -> None:
             f"no night has compared {new[:10]} with the pin {known.pins[-1].commit[:10]}; the last nights are of: {tried}. "
             f"Check out {commit} and run: pytest suites/ --lmbench-gate=pinned --lmbench-gate-pair=all --lmbench-history"
         )
+    settled = [one for one in findings(known) if one.kind in (ALARM, SILENT)]
     append_bridge(where, joining)
     append_pin(where, Pin(commit=new, at=utc_now()))
     click.echo(f"{where}: pinned to {new[:10]}, joined by {len(joining.cells)} ratios")
+    for one in settled:
+        click.echo(f"settled by the new pin: {_sentence(one)}")
 
 
 @history.command()
-@click.option("--json", "as_json", is_flag=True, help="every series and finding as JSON")
+@click.argument("case")
+@click.option("--reason", required=True, help="why it was removed")
+@_path_option
+def retire(case: str, reason: str, path: Path | None) -> None:
+    """Note that CASE was removed on purpose, so that `check` does not wait for it and drops its alarm.
+
+    CASE is a node id, or a pattern with * and ?; brackets are literal. Only cases that the last nights did not measure
+    can be retired. One that is measured again is judged again.
+    """
+    where = _path(path)
+    gone = retirements(_known(where), case, at=utc_now(), reason=reason)
+    if not gone:
+        raise click.UsageError(f"found no silent case {case!r} in {where}; `lmbench history check` lists those there are")
+    for one in gone:
+        append_retirement(where, one)
+        click.echo(f"{where}: retired {one.node_id}")
+
+
+@history.command()
+@click.option("--json", "as_json", is_flag=True, help="every series, level and finding as JSON")
 @_path_option
 def show(path: Path | None, *, as_json: bool) -> None:
-    """Show every series with its last level, and what changed."""
+    """Show every level of every series: since when, how many nights, its value and 90 % interval; and missing nights."""
     known = _known(_path(path))
     table = series_of(known)
     if as_json:
-        series = [
-            {"node_id": key[0], "metric": key[1], "points": [asdict(one) for one in points]} for key, points in table.items()
-        ]
-        click.echo(json.dumps({"pins": [asdict(one) for one in known.pins], "series": series, **_found_json(known)}, indent=1))
+        click.echo(json.dumps(_as_json(known), indent=1))
         return
     width = None if sys.stdout.isatty() else 160
-    rows = Table("case", "metric", "nights", "first", "last", "commit", box=None, pad_edge=False)
+    rows = Table("case", "metric", "since", "commit", "nights", "head / pin", "90 %", "pin", box=None, pad_edge=False)
     for (node_id, metric), points in table.items():
-        first, last = (pretty_change(math.exp(point.log_ratio)) for point in (points[0], points[-1]))
-        rows.add_row(node_id, metric, str(len(points)), first, last, points[-1].commit[:10])
+        for place, level in enumerate(stretches(points, metric)):
+            rows.add_row(*(("", "") if place else (node_id, metric)), *_level_row(level))
+        lacking = missing((node_id, metric), known)
+        if lacking:
+            rows.add_row("", "", f"missing in {len(lacking)} nights, the last {lacking[-1]}")
     Console(width=width, highlight=False).print(rows, markup=False)
     _say(known, findings(known))
+
+
+def _level_row(level: Stretch) -> tuple[str, ...]:
+    interval = "-" if level.low is None else f"[{pretty_change(level.low)}, {pretty_change(level.high)}]"
+    value = pretty_change(level.ratio)
+    return level.since, level.commit[:10], str(level.nights), value, interval, level.pinned[:10]
 
 
 @history.command()
 @_path_option
 def check(path: Path | None) -> None:
-    """Print what changed of late: alarms, what is to be watched, improvements.
+    """Judge the present level of each case: alarms, what is to be watched, silent cases, improvements.
 
-    An alarm is a change for the worse that at least two nights agree on; one night alone is only watched.
-    Exit status: 1 on an alarm, 0 without one (also before the first night), 2 when nothing is pinned.
+    An alarm is a level that is surely slower than the pin, or than the best level that lasted at least 5 nights; one night
+    alone neither raises nor ends one. A case is silent when none of the last 3 nights measured it; it keeps its alarm.
+
+    Exit status: 1 on an alarm; else 8 when a case is silent or no night has measured anything; 0 otherwise, 2 when
+    nothing is pinned.
     """
     known = _known(_path(path))
     found = findings(known)
     _say(known, found)
-    sys.exit(ALARMED if grouped(found)[ALARM] else 0)
+    kinds = grouped(found)
+    if kinds[ALARM]:
+        sys.exit(FAILED_STATUS)
+    if not judged(known):
+        click.echo("nothing is judged: no ratio was measured against the pin in the last nights")
+    sys.exit(NOT_DECIDED_STATUS if kinds[SILENT] or not judged(known) else 0)
 
 
 def _say(known: History, found: Sequence[Finding]) -> None:
     for one in found:
-        since = f"since {one.commit[:10]} ({one.since})"
-        moved = f"{'better' if one.kind == IMPROVEMENT else 'worse'} by {abs(one.change - 1):.1%}"
-        click.echo(f"{one.kind}: {one.node_id} {one.metric}: {moved} {since}; {one.why}")
-    words = {ALARM: "alarms", WATCH: "to watch", IMPROVEMENT: "improvements"}
-    tally = ", ".join(f"{len(some)} {words[kind]}" for kind, some in grouped(found).items())
-    click.echo(f"{len(known.nights)} nights against {known.pins[-1].commit[:10]}: {tally} (change points: {engine()})")
+        click.echo(f"{one.kind}: {_sentence(one)}")
+    words = {ALARM: "alarms", WATCH: "to watch", IMPROVEMENT: "improvements", SILENT: "silent"}
+    kinds = grouped(found)
+    tally = ", ".join(f"{len(kinds[kind])} {word}" for kind, word in words.items())
+    nights = nights_of(known)
+    last = f", the last {nights[-1][0].at}" if nights else ""
+    click.echo(f"{len(nights)} nights against {known.pins[-1].commit[:10]}{last}: {tally}")
 
 
-def _found_json(known: History) -> dict[str, object]:
-    return {"engine": engine(), "findings": [asdict(one) for one in findings(known)]}
+def _sentence(one: Finding) -> str:
+    if one.kind == SILENT:
+        return f"{one.node_id} {one.metric}: {one.why}"
+    moved = f"{'better' if one.kind == IMPROVEMENT else 'worse'} by {abs(one.change - 1):.1%}"
+    return f"{one.node_id} {one.metric}: {moved} since {one.commit[:10]} ({one.since}); {one.why}"
+
+
+def _as_json(known: History) -> dict[str, object]:
+    return {
+        "pins": [asdict(one) for one in known.pins],
+        "series": [_series_json(key, points, known) for key, points in series_of(known).items()],
+        "retired": [asdict(one) for one in known.retired],
+        "findings": [asdict(one) for one in findings(known)],
+    }
+
+
+def _series_json(key: tuple[str, str], points: Sequence[Point], known: History) -> dict[str, object]:
+    return {
+        "node_id": key[0],
+        "metric": key[1],
+        "points": [asdict(one) for one in points],
+        "levels": [asdict(one) for one in stretches(points, key[1])],
+        "missing": missing(key, known),
+    }
 
 
 def _known(path: Path) -> History:

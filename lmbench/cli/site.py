@@ -13,7 +13,8 @@ from lmbench.capacity.training_file import load_training
 from lmbench.cli.capacity import planned, trained
 from lmbench.cli.results import STORAGE
 from lmbench.cli.stored import read_parts
-from lmbench.compare.history import findings, series_of
+from lmbench.compare.history import findings
+from lmbench.compare.nightly import series_of
 from lmbench.measure.clock import utc_now
 from lmbench.site.build import build_site
 from lmbench.site.gather import Part, gather, read_part

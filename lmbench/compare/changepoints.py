@@ -5,8 +5,8 @@ The statistic is that of Matteson & James (JASA 109, 2014): for a split of a str
     Q = 2 / (n + m) * (sum |x - y| - m / (n - 1) * sum |x - x'| - n / (m - 1) * sum |y - y'|)
 
 with the inner sums over pairs. Windows, the t-test in place of permutations, and the second pass that takes weak points
-away again follow Fleming et al., Hunter (ICPE 2023). With the optional package apache-otava its implementation is used;
-the own one gives the same points on the recorded series in the tests.
+away again follow Fleming et al., Hunter (ICPE 2023). Recorded answers of Apache Otava 0.8.0, which grew out of Hunter,
+are the test of this implementation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ MAX_P = 0.001
 MIN_MAGNITUDE = 0.01
 WEAK = 10.0
 """The first pass lets points with WEAK times the p in: what follows a point may make it clear."""
-OTAVA, OWN = "apache-otava", "own"
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -52,33 +51,6 @@ def change_points(
         return []
     weak = _first_pass(series, window, max_p * WEAK)
     return _second_pass(weak, series, max_p, min_magnitude)
-
-
-def engine() -> str:
-    """Which implementation `detect` uses here."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        version(OTAVA)
-    except PackageNotFoundError:
-        return OWN
-    return OTAVA
-
-
-def detect(values: Sequence[float], *, min_magnitude: float = MIN_MAGNITUDE) -> list[ChangePoint]:
-    """Change points by Apache Otava where it is installed, else by the own implementation."""
-    if engine() == OWN or len(values) < 3:
-        return change_points(values, min_magnitude=min_magnitude)
-    from otava.analysis import compute_change_points
-
-    # a list on purpose: an array longer than one step of the window is refused by version 0.8.0
-    points, _ = compute_change_points(list(values), window_len=WINDOW, max_pvalue=MAX_P, min_magnitude=min_magnitude)
-    return [
-        ChangePoint(
-            index=int(one.index), p=float(one.stats.pvalue), before=float(one.stats.mean_1), after=float(one.stats.mean_2)
-        )
-        for one in points
-    ]
 
 
 def _first_pass(series: FloatArray, window: int, max_p: float) -> list[int]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from lmbench.base.catalogue import METRICS
 from lmbench.capacity.plan import BACKTEST_BOUND, MEMORY_SHARE
 from lmbench.capacity.surface import ARRIVALS, BUSY, LANES
-from lmbench.compare.changepoints import MAX_P, WINDOW, engine
-from lmbench.compare.history import RECURRENCE
+from lmbench.compare.changepoints import MAX_P, WINDOW
+from lmbench.compare.levels import RECURRENCE
 from lmbench.compare.verdicts import SEVERITY
 from lmbench.site.nouns import Page
 from lmbench.site.steps import STEP
@@ -37,7 +37,6 @@ def page() -> Page:
             "max_p": MAX_P,
             "step": STEP,
             "recurrence": RECURRENCE,
-            "engine": engine(),
             "lanes": LANES,
             "arrivals": ARRIVALS,
             "busiest": BUSY[-1],

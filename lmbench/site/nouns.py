@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lmbench.compare.history import Finding
-from lmbench.compare.history import Point as Night
+from lmbench.compare.nightly import Point as Night
 from lmbench.compare.verdicts import Verdict
 from lmbench.measure.measurement import Metric
 from lmbench.plan.case import Case

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lmbench.compare.gate import counts
-from lmbench.compare.history import ALARM, WATCH
+from lmbench.compare.history import ALARM, SILENT, WATCH
 from lmbench.compare.verdicts import ACCEPTED, ERROR, IMPROVED, INCOMPARABLE, INCONCLUSIVE, MISSING, NEW, REGRESSED, Verdict
 from lmbench.report.capacity import CapacityReport
 from lmbench.report.capacity_words import verdict as answer
@@ -51,6 +51,7 @@ def page(stored: Stored, steps: Mapping[Key, Sequence[Step]], plans: Sequence[Ca
                 for one in nightly.findings
             ],
             "alarms": sum(one.kind == ALARM for nightly in stored.nightly for one in nightly.findings),
+            "silent": sum(one.kind == SILENT for nightly in stored.nightly for one in nightly.findings),
             "watched": sum(one.kind == WATCH for nightly in stored.nightly for one in nightly.findings),
             "moved": list(_moved(stored, steps))[:MOST],
             "recent": RECENT,

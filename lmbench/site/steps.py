@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lmbench.base.catalogue import HIGHER, METRICS
-from lmbench.compare.changepoints import detect
+from lmbench.compare.changepoints import change_points
 from lmbench.compare.comparability import describe_changes
 from lmbench.report.layout import is_main, ordered
 from lmbench.site.nouns import Key, Point, Stored, Trail
@@ -62,7 +62,7 @@ def _steps(trail: Trail) -> Iterator[Step]:
         spec = METRICS.get(name)
         known = [(place, one) for place, one in enumerate(values_of(trail.points[first:], name), start=first) if one is not None]
         least = spec.tolerance if spec and spec.tolerance and spec.kind == "exact" else STEP
-        for point in detect([one for _, one in known], min_magnitude=least):
+        for point in change_points([one for _, one in known], min_magnitude=least):
             place = known[point.index][0]
             yield Step(trail=trail, metric=name, place=place, before=point.before, after=point.after, p=point.p)
 

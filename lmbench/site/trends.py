@@ -9,7 +9,8 @@ from itertools import count
 from typing import Any
 
 from lmbench.base.units import pretty, pretty_change
-from lmbench.compare.history import Point as Night
+from lmbench.compare.history import SILENT
+from lmbench.compare.nightly import Point as Night
 from lmbench.report.figures import tables
 from lmbench.report.layout import about, is_main, ordered
 from lmbench.report.scale import Axis
@@ -141,9 +142,13 @@ def _nights(trail: Trail, nightly: Nightly | None) -> list[Plot]:
     mine = [
         (metric, points) for (node_id, metric), points in (nightly.series if nightly else {}).items() if node_id == trail.node_id
     ]
-    found = nightly.findings if nightly else ()
+    found = [one for one in (nightly.findings if nightly else ()) if one.kind != SILENT]
     return [
-        _ratios(metric, points, [one.since for one in found if (one.node_id, one.metric) == (trail.node_id, metric)])
+        _ratios(
+            metric,
+            points,
+            [one.since for one in found if (one.node_id, one.metric) == (trail.node_id, metric)],
+        )
         for metric, points in mine
     ]
 

@@ -3,9 +3,10 @@
 {"kind": "pin", "commit": ..., "at": ...}                                      from here on nights are against this commit
 {"kind": "night", "at", "commit", "pinned", "run", "cells": [{node_id, metric, log_ratio, low, high, pairs, outcome}]}
 {"kind": "bridge", "old", "new", "cells": [{node_id, metric, log_ratio}]}      ln(new / old) of two pinned commits
+{"kind": "retire", "node_id", "at", "last", "reason"}                          a case that was removed on purpose
 
-Every line carries "schema_version": 1. Lines are only ever appended. A torn last line is left out when reading
-and cut off before the next one is written.
+Every line carries "schema_version": 1, a retirement 2, which older versions refuse. Lines are only ever appended.
+A torn last line is left out when reading and cut off before the next one is written.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lmbench.base.errors import StoreError
 from lmbench.base.files import append_line
 
-HISTORY_VERSION = 1
+HISTORY_VERSION, RETIRE_VERSION = 1, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +66,24 @@ class Bridge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retirement:
+    """A case that was removed on purpose: until it is measured again nobody waits for it."""
+
+    node_id: str
+    at: str
+    last: str
+    """Date of the last night that measured it; a later one brings it back."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """Everything of one file, in the order it was written."""
 
     pins: tuple[Pin, ...] = ()
     nights: tuple[Night, ...] = ()
     bridges: tuple[Bridge, ...] = ()
+    retired: tuple[Retirement, ...] = ()
 
 
 def history_path(root: Path, machine_class: str) -> Path:
@@ -93,13 +106,16 @@ def append_bridge(path: Path, bridge: Bridge) -> None:
     _append(path, "bridge", asdict(bridge))
 
 
+def append_retirement(path: Path, retirement: Retirement) -> None:
+    """Note that a case was removed on purpose."""
+    _append(path, "retire", asdict(retirement), version=RETIRE_VERSION)
+
+
 def read_history(path: Path) -> History:
     """The history in `path`, empty when there is none. Raises StoreError with the line that is damaged."""
     if not path.exists():
         return History()
-    pins: list[Pin] = []
-    nights: list[Night] = []
-    bridges: list[Bridge] = []
+    entries = _Entries()
     lines = path.read_text(errors="replace").split("\n")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -113,22 +129,39 @@ def read_history(path: Path) -> History:
         if not isinstance(entry, dict):
             raise _damaged(path, number, f"{line[:40]!r}, which is not a JSON object")
         try:
-            _fold(entry, pins, nights, bridges)
+            _fold(entry, entries)
         except (KeyError, TypeError, ValueError) as error:
             raise _damaged(path, number, f"an entry that does not fit ({error!r})") from error
-    return History(pins=tuple(pins), nights=tuple(nights), bridges=tuple(bridges))
+    return History(
+        pins=tuple(entries.pins),
+        nights=tuple(entries.nights),
+        bridges=tuple(entries.bridges),
+        retired=tuple(entries.retired),
+    )
 
 
-def _fold(entry: dict[str, Any], pins: list[Pin], nights: list[Night], bridges: list[Bridge]) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entries:
+    """The lines read so far, by kind."""
+
+    pins: list[Pin] = field(default_factory=list)
+    nights: list[Night] = field(default_factory=list)
+    bridges: list[Bridge] = field(default_factory=list)
+    retired: list[Retirement] = field(default_factory=list)
+
+
+def _fold(entry: dict[str, Any], entries: _Entries) -> None:
     kind, version = entry.pop("kind"), entry.pop("schema_version")
-    if version != HISTORY_VERSION:
-        raise ValueError(f"schema version {version}; this lmbench reads {HISTORY_VERSION}")
+    if version not in (HISTORY_VERSION, RETIRE_VERSION):
+        raise ValueError(f"schema version {version}; this lmbench reads {HISTORY_VERSION} and {RETIRE_VERSION}")
     if kind == "pin":
-        pins.append(Pin(**entry))
+        entries.pins.append(Pin(**entry))
     elif kind == "night":
-        nights.append(Night(**{**entry, "cells": _cells(entry["cells"])}))
+        entries.nights.append(Night(**{**entry, "cells": _cells(entry["cells"])}))
     elif kind == "bridge":
-        bridges.append(Bridge(**{**entry, "cells": _cells(entry["cells"])}))
+        entries.bridges.append(Bridge(**{**entry, "cells": _cells(entry["cells"])}))
+    elif kind == "retire":
+        entries.retired.append(Retirement(**entry))
     else:
         raise ValueError(f"kind {kind!r}")
 
@@ -137,8 +170,8 @@ def _cells(data: Sequence[Mapping[str, Any]]) -> tuple[CellRatio, ...]:
     return tuple(CellRatio(**cell) for cell in data)
 
 
-def _append(path: Path, kind: str, content: Mapping[str, Any]) -> None:
-    entry = {"kind": kind, "schema_version": HISTORY_VERSION, **content}
+def _append(path: Path, kind: str, content: Mapping[str, Any], *, version: int = HISTORY_VERSION) -> None:
+    entry = {"kind": kind, "schema_version": version, **content}
     _mend(path)
     append_line(path, json.dumps(entry, allow_nan=False, separators=(",", ":")))
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from lmbench.compare.history import Finding, findings, series_of
-from lmbench.compare.history import Point as Night
+from lmbench.compare.history import Finding, findings
+from lmbench.compare.nightly import Point as Night
+from lmbench.compare.nightly import series_of
 from lmbench.compare.verdicts import Verdict
 from lmbench.measure.measurement import metric
 from lmbench.plan.case import Choice
