@@ -4,7 +4,8 @@ LmbenchError
 |- ConfigError        a suite, a plan or an option is wrong; carries every problem, not just the first
 |- Unavailable        this cannot run on this machine; carries the remedy (becomes a skip)
 |- SubjectError       the thing under test could not be built or run
-|  `- FidelityError   it ran, and its output is wrong beyond its level's bound
+|  |- FidelityError   it ran, and its output is wrong beyond its level's bound
+|  `- Diverged        it was trained, and its loss went to NaN, to infinity or beyond the bound; carries the losses
 |- WorkloadError      the workload could not be carried out on a working subject
 |- WorkerError        the worker process crashed, hung or spoke garbage
 |- StoreError         a stored file is missing, damaged or of an unknown version
@@ -13,7 +14,7 @@ LmbenchError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -61,6 +62,14 @@ class SubjectError(LmbenchError):
 
 class FidelityError(SubjectError):
     """A subject's output differs from its fp32 parent beyond the bound of its compression level."""
+
+
+class Diverged(SubjectError):
+    """A training went astray; `details` is plain JSON for the record: its losses."""
+
+    def __init__(self, message: str, *, details: Mapping[str, object] | None = None) -> None:
+        self.details: Mapping[str, object] = details or {}
+        super().__init__(message)
 
 
 class WorkloadError(LmbenchError):

@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 
 from lmbench.base.errors import SubjectError
+from lmbench.base.losses import Losses
 from lmbench.base.seams import IntArray, LanguageModel
 from lmbench.data.corpora import Corpus
 from lmbench.data.prompts import batches
@@ -50,7 +51,7 @@ def train(  # noqa: PLR0913 - each is a choice of the level that trains
     at the end, gradients clipped at norm MAX_NORM. `seed` determines batches and dropout; it runs on one thread, so that the
     weights do not depend on the number of cores; another CPU model may still differ in the last digits. torch's global
     generator is left as it was. Progress goes to the logger 'lmbench.compress'.
-    SubjectError when there is nothing to train, or loss or gradient are not finite.
+    SubjectError when there is nothing to train; Diverged by the rule of base/losses.py.
     """
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     if not trained:
@@ -58,14 +59,14 @@ def train(  # noqa: PLR0913 - each is a choice of the level that trains
         raise SubjectError(f"found {found}; expected one to train; use a model that is trained by gradients")
     optimizer = torch.optim.AdamW(trained, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
-    draws = _draws(model, corpus, seed)
+    draws, losses = _draws(model, corpus, seed), Losses(model.facts.vocab_size, steps=steps)
     with _alone(seed):
         module.train()
         for step in range(1, steps + 1):
             value = _loss(module, model, next(draws), loss or cross_entropy)
             value.backward()  # type: ignore[no-untyped-call]
             norm = clip_grad_norm_(trained, MAX_NORM)
-            _require_finite(value, norm, f"step {step} of {steps} of training {model.facts.name!r}")
+            losses.add(value.item(), norm.item())
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             schedule.step()
@@ -73,6 +74,7 @@ def train(  # noqa: PLR0913 - each is a choice of the level that trains
                 after_step(module)
             if step % max(1, steps // 10) == 0 or step == steps:
                 logger.info("training %s: step %d of %d, loss %.4f", model.facts.name, step, steps, value.item())
+        losses.judge()
         module.eval()
 
 
@@ -101,12 +103,6 @@ def _loss(module: Any, model: LanguageModel, drawn: tuple[IntArray, IntArray], l
     inputs, targets = (torch.from_numpy(ids) for ids in drawn)
     logits = module(inputs, torch.arange(inputs.shape[1]), *model.empty_state(inputs.shape[0]))[0]
     return loss(logits, inputs, targets)
-
-
-def _require_finite(value: Tensor, norm: Tensor, where: str) -> None:
-    if not (torch.isfinite(value) and torch.isfinite(norm)):
-        found = f"a loss of {value.item():g} with a gradient of norm {norm.item():g} at {where}"
-        raise SubjectError(f"found {found}; expected finite numbers; lower the level's learning_rate")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lmbench.base.cache import build_once
+from lmbench.base.losses import UNKNOWN, Losses
 from lmbench.base.seams import IntArray
 
 logger = logging.getLogger("lmbench.models")
@@ -67,16 +68,19 @@ def _train(module: nn.Module, draws: Examples, steps: int, path: Path) -> None:
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / WARMUP_STEPS))
     every = max(1, steps // 10)
     module.train()
+    losses = Losses(UNKNOWN, steps=steps)  # a fresh model's first loss is about ln(vocabulary)
     for step in range(1, steps + 1):
         inputs, targets = next(draws)
         loss = next_token_loss(module, torch.from_numpy(inputs), torch.from_numpy(targets))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        norm = nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        losses.add(loss.item(), norm.item())
         optimizer.step()
         schedule.step()
         if step % every == 0 or step == steps:
             logger.info("pre-training: step %d of %d, loss %.3f nats per token", step, steps, loss.item())
+    losses.judge()
     module.eval()
     save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, path)
 

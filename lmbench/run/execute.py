@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lmbench.base.errors import LmbenchError, Unavailable
+from lmbench.base.errors import Diverged, LmbenchError, Unavailable
 from lmbench.base.registry import WORKLOADS, resolve
 from lmbench.measure.ceilings import Ceilings, ceilings
 from lmbench.measure.clock import CLOCK, utc_now
@@ -20,6 +20,7 @@ from lmbench.measure.sampler import Sampler
 from lmbench.measure.samples import Samples, summary
 from lmbench.measure.utilization import resource_metrics
 from lmbench.plan.case import Case
+from lmbench.record.finite import finite
 from lmbench.record.record import ERROR, FULL, OK, ONCE, Failure, Record
 from lmbench.run.build import CaseBuilder, describe
 from lmbench.subject.protocol import Subject
@@ -60,7 +61,8 @@ def execute(case: Case, setting: Setting, progress: Callable[[str], None]) -> Re
         raise
     except Exception as error:  # noqa: BLE001 - a case that fails must not take the others' records with it
         failure = _failure(error)
-    return Record(
+        measured = {"details": dict(error.details)} if isinstance(error, Diverged) else {}
+    record = Record(
         case=case,
         status=ERROR if failure else OK,
         started_at=started_at,
@@ -73,6 +75,7 @@ def execute(case: Case, setting: Setting, progress: Callable[[str], None]) -> Re
         failure=failure,
         **measured,
     )
+    return finite(record)
 
 
 def _measure(case: Case, setting: Setting, builder: CaseBuilder, progress: Callable[[str], None]) -> dict[str, Any]:

@@ -17,11 +17,13 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, TextIO
 
 from lmbench.base.errors import Unavailable
 from lmbench.plan.case import Case
 from lmbench.record.codec import to_json
+from lmbench.record.record import ERROR, Failure, Record
 from lmbench.run.execute import Setting, execute
 
 
@@ -38,9 +40,19 @@ def serve(request: Mapping[str, Any], pipe: TextIO) -> None:
             Setting(**request["setting"]),
             progress=lambda text: send({"event": "progress", "text": text}),
         )
-        send({"event": "record", "record": to_json(record)})
+        send({"event": "record", "record": _plain(record)})
     except Unavailable as lack:
         send({"event": "unavailable", "reason": lack.reason, "remedy": lack.remedy})
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    """The record as JSON; one that holds what JSON cannot is answered as a failure that says where."""
+    try:
+        return to_json(record)
+    except (TypeError, ValueError) as error:
+        failure = Failure(kind="RecordError", message=f"the case ended, and its record cannot be stored: {error}")
+        empty: dict[str, Any] = {"metrics": {}, "series": {}, "details": {}, "subject": {}, "resources": {}}
+        return to_json(replace(record, status=ERROR, failure=failure, primary=None, **empty))
 
 
 def leave_with_parent(answered: threading.Event) -> None:

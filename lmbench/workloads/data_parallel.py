@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from lmbench.base.errors import WorkloadError
+from lmbench.base.losses import Losses
+from lmbench.base.seams import ModelFacts
 from lmbench.measure.measurement import Measurement, Metric, as_mapping, metric
 from lmbench.measure.phases import measure_rounds
 from lmbench.measure.statistics import distribution, ratio_interval
@@ -20,7 +22,7 @@ from lmbench.plan.case import Case
 from lmbench.suite.params import DataParallelParams
 from lmbench.workloads.context import Context
 from lmbench.workloads.facts import described
-from lmbench.workloads.replicas import APART, FINISH, GRADIENT, LOSS, STEP, WHOLE, Replicas
+from lmbench.workloads.replicas import APART, FINISH, GRADIENT, LOSS, STEP, WHOLE, Answer, Replicas
 
 FIXED_STEPS, ONCE_STEPS = 10, 2
 """Optimizer steps between loss_before and loss_after."""
@@ -43,7 +45,7 @@ def run(context: Context) -> Measurement:
     """
     params = DataParallelParams.model_validate(context.case.params)
     subject = context.build.trainer(learning_rate=params.learning_rate, precision=params.precision)
-    parameters = subject.model.facts.parameters
+    facts = subject.model.facts
     subject.close()
     text = context.text()
     cases, notes = _cases(context.case, params.processes)
@@ -52,7 +54,7 @@ def run(context: Context) -> Measurement:
             np.save(Path(folder) / f"{name}.npy", ids)
         context.progress(f"data_parallel: starting {params.processes} processes")
         with Replicas(cases, Path(folder), context.clock) as replicas:
-            return _measure(context, params, replicas, parameters=parameters, notes=notes)
+            return _measure(context, params, replicas, facts=facts, notes=notes)
 
 
 def _cases(case: Case, processes: int) -> tuple[list[Case], tuple[str, ...]]:
@@ -71,10 +73,11 @@ def _with(case: Case, options: Mapping[str, object]) -> Case:
 
 
 def _measure(
-    context: Context, params: DataParallelParams, replicas: Replicas, *, parameters: int, notes: Sequence[str]
+    context: Context, params: DataParallelParams, replicas: Replicas, *, facts: ModelFacts, notes: Sequence[str]
 ) -> Measurement:
     _require_the_gradient_of_one(replicas, TOLERANCE[params.precision])
-    course = _fixed_course(context, replicas)
+    losses = Losses(facts.vocab_size)
+    course = _fixed_course(context, replicas, losses)
     steps: dict[str, list[float]] = {kind: [] for kind in KINDS}
     orders = cycle((KINDS, KINDS[::-1]))
 
@@ -83,19 +86,20 @@ def _measure(
             steps[kind].append(seconds)
 
     rounds = measure_rounds(
-        lambda: {kind: _step_s(replicas, kind) for kind in next(orders)},
+        lambda: {kind: _step_s(replicas, kind, losses) for kind in next(orders)},
         budget=params.budget,
         clock=context.clock,
         once=context.once,
         observe=observe,
         progress=context.progress,
     )
+    losses.judge()
     ends = replicas.all(FINISH)
     if len({end["digest"] for end in ends}) != 1:
         raise WorkloadError(f"{params.processes} processes that trained in step hold different weights; expected the same in all")
     interval = ratio_interval(steps["alone"], steps["together"])
     return Measurement(
-        metrics=as_mapping([*_rates(params, steps), *course, *_sizes(ends[0]["trainer"], parameters)]),
+        metrics=as_mapping([*_rates(params, steps), *course, *_sizes(ends[0]["trainer"], facts.parameters)]),
         series={"step": steps["together"], "step_apart": steps["apart"], "step_alone": steps["alone"]},
         primary="step",
         details={
@@ -103,6 +107,7 @@ def _measure(
             "processes": params.processes,
             "tokens_per_step": params.processes * params.batch * params.tokens,
             "efficiency_interval": interval,
+            "losses": losses.to_json(),
             "trainer": ends[0]["trainer"],
         },
         notes=(*_said(params, steps, interval), *notes, *rounds.notes()),
@@ -122,20 +127,32 @@ def _require_the_gradient_of_one(replicas: Replicas, tolerance: float) -> None:
             )
 
 
-def _fixed_course(context: Context, replicas: Replicas) -> list[Metric]:
+def _fixed_course(context: Context, replicas: Replicas, losses: Losses) -> list[Metric]:
     steps = ONCE_STEPS if context.once else FIXED_STEPS
     before = replicas.first(LOSS)["loss"]
-    last = [replicas.all(STEP) for _ in range(steps)][-1]
+    last: Sequence[Answer] = ()
+    for _ in range(steps):
+        last = replicas.all(STEP)
+        _note(losses, last)
     after = replicas.first(LOSS)["loss"]
+    losses.check(after, "on a batch kept apart")
     context.progress(f"data_parallel: loss {before:.3f} -> {after:.3f} after {steps} steps")
     return [metric("loss_before", before), metric("loss_after", after), metric("gradient_norm", last[0]["norm"])]
 
 
-def _step_s(replicas: Replicas, kind: str) -> float:
-    """The slowest process decides how long a step takes."""
+def _step_s(replicas: Replicas, kind: str, losses: Losses) -> float:
+    """The slowest process decides how long a step takes; `losses` are those of the steps together."""
     if kind == "alone":
         return float(replicas.first(APART)["s"])
-    return max(float(one["s"]) for one in replicas.all(APART if kind == "apart" else STEP))
+    found = replicas.all(APART if kind == "apart" else STEP)
+    if kind == "together":
+        _note(losses, found)
+    return max(float(one["s"]) for one in found)
+
+
+def _note(losses: Losses, found: Sequence[Answer]) -> None:
+    """The mean loss of a step that all processes took."""
+    losses.add(math.fsum(one["loss"] for one in found) / len(found), found[0]["norm"])
 
 
 def _rates(params: DataParallelParams, steps: Steps) -> list[Metric]:

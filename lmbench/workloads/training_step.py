@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
+from lmbench.base.losses import Losses
 from lmbench.base.seams import IntArray
 from lmbench.data.prompts import batches
 from lmbench.measure.measurement import Measurement, Metric, as_mapping, metric
@@ -56,11 +57,15 @@ def source(context: Context) -> RoundSource:
     sequences = params.batch * params.accumulate
     source = _batches(context.text().train, sequences, params, subject, context.case.seed)
 
+    losses = Losses(subject.model.facts.vocab_size)
+
     def call(index: int) -> Durations:  # noqa: ARG001 - a step follows the one before, so its batch is always the next
         batch = next(source)
         started = context.clock.now()
-        subject.trainer.step(*batch)
-        return {"step": context.clock.now() - started}
+        found = subject.trainer.step(*batch)
+        duration = context.clock.now() - started
+        losses.add(*found)
+        return {"step": duration}
 
     def values(means: Durations) -> dict[str, float]:
         rate = sequences / means["step"]
@@ -76,14 +81,16 @@ def _measure(context: Context, params: TrainingStepParams, subject: TrainingSubj
     source = _batches(text.train, sequences, params, subject, seed)
     fixed = next(_batches(text.valid, params.batch, params, subject, seed))
     resettable = reset_peak()
-    course = _fixed_course(context, subject, source, fixed)
+    losses = Losses(subject.model.facts.vocab_size)
+    course = _fixed_course(context, subject, source, fixed, losses)
     rounds = measure_rounds(
-        lambda: subject.trainer.step(*next(source)),
+        lambda: losses.add(*subject.trainer.step(*next(source))),
         budget=params.budget,
         clock=context.clock,
         once=context.once,
         progress=context.progress,
     )
+    losses.judge()
     notes = rounds.notes()
     if not resettable:
         notes += ("peak_rss_bytes covers the whole process: its peak could not be reset before training",)
@@ -97,6 +104,7 @@ def _measure(context: Context, params: TrainingStepParams, subject: TrainingSubj
             "sequences_per_step": sequences,
             "tokens_per_step": sequences * params.tokens,
             "precision": params.precision,
+            "losses": losses.to_json(),
             "trainer": dict(subject.trainer.describe()),
         },
         notes=notes,
@@ -110,15 +118,20 @@ def _batches(ids: IntArray, batch: int, params: TrainingStepParams, subject: Tra
     return batches(ids, batch=batch, tokens=params.tokens, seed=seed, objective=facts.objective, mask_id=facts.mask_id)
 
 
-def _fixed_course(context: Context, subject: TrainingSubject, source: Batches, fixed: tuple[IntArray, IntArray]) -> Course:
+def _fixed_course(
+    context: Context, subject: TrainingSubject, source: Batches, fixed: tuple[IntArray, IntArray], losses: Losses
+) -> Course:
     steps = ONCE_STEPS if context.once else FIXED_STEPS
     before = subject.trainer.loss(*fixed)
     started = context.clock.now()
-    _, norm = subject.trainer.step(*next(source))
+    loss, norm = subject.trainer.step(*next(source))
     first = context.clock.now() - started
+    losses.add(loss, norm)
     for _ in range(steps - 1):
-        _, norm = subject.trainer.step(*next(source))
+        loss, norm = subject.trainer.step(*next(source))
+        losses.add(loss, norm)
     after = subject.trainer.loss(*fixed)
+    losses.check(after, "on a batch kept apart")
     context.progress(f"training_step: loss {before:.3f} -> {after:.3f} after {steps} steps")
     return Course(steps=steps, first_call_s=first, loss_before=before, loss_after=after, gradient_norm=norm)
 

@@ -47,6 +47,7 @@ BASE = {
     "files",
     "registry",
     "seams",
+    "losses",
     "signals",
     "units",
 }

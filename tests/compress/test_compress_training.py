@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lmbench.base.errors import LmbenchError, SubjectError
+from lmbench.base.errors import Diverged, LmbenchError, SubjectError
 from lmbench.base.registry import MODELS, resolve
 from lmbench.base.seams import LanguageModel
 from lmbench.compress import training
@@ -151,6 +151,17 @@ def test_progress_is_told(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_loss_that_is_not_finite_is_an_error() -> None:
     with pytest.raises(SubjectError, match=r"loss of nan .*step 1 of 3.*learning_rate"):
         trained(built(), loss=lambda logits, _, __: logits.sum() * float("nan"))
+
+
+def test_a_loss_that_ends_far_above_a_guess_is_divergence() -> None:
+    calls: list[int] = []
+
+    def growing(logits: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+        calls.append(1)
+        return cross_entropy(logits, inputs, targets) * len(calls)
+
+    with pytest.raises(Diverged, match=r"median of the last 10 steps\) after 20 steps .*learning_rate"):
+        trained(built(), steps=20, loss=growing)
 
 
 def test_what_gradients_do_not_change_cannot_be_trained() -> None:
