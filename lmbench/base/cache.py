@@ -9,13 +9,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
 from lmbench.base.digest import digest
+from lmbench.base.scratch import remove, scratch
 
 KEY_FILE = "key.json"
 _for_now: dict[str, Path] = {}
@@ -51,13 +52,15 @@ def build_once(kind: str, key: Mapping[str, object], build: Callable[[Path], Non
     with _locked(target.parent / f".{target.name}.lock"):
         if target.is_dir():
             return target
-        scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+        for half in target.parent.glob(f".{target.name}.*/"):  # of a killed builder: the lock was free
+            remove(half)
+        building = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
         try:
-            build(scratch)
-            (scratch / KEY_FILE).write_text(json.dumps(key, indent=1, sort_keys=True))
-            os.replace(scratch, target)
+            build(building)
+            (building / KEY_FILE).write_text(json.dumps(key, indent=1, sort_keys=True))
+            os.replace(building, target)
         except BaseException:
-            shutil.rmtree(scratch, ignore_errors=True)
+            shutil.rmtree(building, ignore_errors=True)
             raise
     return target
 
@@ -72,8 +75,9 @@ def build_for_now(kind: str, key: Mapping[str, object], build: Callable[[Path], 
     """Like `build_once` for what no other process may find: a folder that is deleted when this one ends."""
     name = f"{kind}/{digest(key)}"
     if name not in _for_now:
-        folder = Path(tempfile.mkdtemp(prefix="lmbench-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        stack = ExitStack()
+        folder = stack.enter_context(scratch("for-now"))
+        atexit.register(stack.close)
         build(folder)
         _for_now[name] = folder
     return _for_now[name]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from lmbench.base.errors import SubjectError
+from lmbench.base.scratch import scratch
 from lmbench.base.seams import IntArray, LanguageModel
 from lmbench.compress.quiet import quiet
 
@@ -64,11 +64,11 @@ def int8_static(model: LanguageModel, path: Path, folder: Path, ids: IntArray, m
     divergence (Migacz 2017, "8-bit Inference with TensorRT", GTC); what lies outside is clipped.
     """
     methods = {"minmax": "MinMax", "entropy": "Entropy"}
-    with quiet(), TemporaryDirectory() as scratch:
+    with quiet(), scratch("onnx") as beside:
         from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
-        ready, target = Path(scratch) / path.name, folder / path.name
+        ready, target = beside / path.name, folder / path.name
         # Symbolic inference fails on many graphs with a cache; element types, all that is needed here, ONNX's own infers.
         quant_pre_process(path, ready, skip_optimization=True, skip_symbolic_shape=True, save_as_external_data=_is_large(path))
         graph = _with_products(ready)

@@ -8,11 +8,12 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
 from lmbench.base.errors import WorkerError
+from lmbench.base.scratch import scratch
 from lmbench.measure.samples import Samples, parse
 
 DEFAULT_HZ = 20.0
@@ -33,7 +34,7 @@ class Sampler:
             raise ValueError(f"found hz={hz}; expected a positive number of samples per second")
         self._pid, self._hz = pid, hz
         self._path = path
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
         self._samples: Samples | None = None
 
@@ -46,8 +47,7 @@ class Sampler:
         if self._process is not None or self._samples is not None:
             raise WorkerError("this sampler was started before; make a new one")
         if self._path is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="lmbench-sampler-")
-            self._path = Path(self._folder.name, "samples.jsonl")
+            self._path = self._folder.enter_context(scratch("sampler")) / "samples.jsonl"
         self._path.parent.mkdir(parents=True, exist_ok=True)
         options = json.dumps({"pid": self._pid, "hz": self._hz, "path": str(self._path), "parent": os.getpid()})
         # -P: a json.py in the current folder must not replace the standard library's.
@@ -76,8 +76,7 @@ class Sampler:
             except OSError as error:
                 lines, problem = [], problem or f"the sampler's file cannot be read: {error.strerror}"
             self._samples = parse(lines, problem)
-            if self._folder is not None:
-                self._folder.cleanup()
+            self._folder.close()
         return self._samples
 
     def __enter__(self) -> Sampler:

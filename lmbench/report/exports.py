@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.util import find_spec
@@ -17,6 +16,7 @@ from lmbench.base.catalogue import METRICS
 from lmbench.base.digest import digest
 from lmbench.base.errors import LmbenchError, Unavailable
 from lmbench.base.files import write_atomically
+from lmbench.base.scratch import scratch
 from lmbench.store.rows import COLUMNS, newest
 
 LABELS = ("machine_class", "suite", "case_name", "workload", "model", "backend", "compression")
@@ -48,8 +48,8 @@ def as_json_lines(table: Table) -> str:
 
 def write_parquet(table: Table, path: Path) -> None:
     """A Parquet file of the table."""
-    with tempfile.TemporaryDirectory(prefix="lmbench-export-") as folder:
-        part = Path(folder) / "table.parquet"
+    with scratch("export") as folder:
+        part = folder / "table.parquet"
         with _database(table) as database:
             database.execute(f"COPY records TO '{_quoted(part)}' (FORMAT parquet)")
         write_atomically(path, part.read_bytes())
@@ -145,8 +145,8 @@ def _database(table: Table) -> Any:
 
     columns = ", ".join(f"'{name}': '{kind}'" for name, (kind, _) in COLUMNS.items())
     database = duckdb.connect()
-    with tempfile.TemporaryDirectory(prefix="lmbench-export-") as folder:
-        lines = Path(folder) / "table.jsonl"
+    with scratch("export") as folder:
+        lines = folder / "table.jsonl"
         lines.write_text(as_json_lines(table))
         source = f"read_json('{_quoted(lines)}', format='newline_delimited', columns={{{columns}}})"
         database.execute(f"CREATE TABLE records AS SELECT * FROM {source}")  # noqa: S608 - our own path

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from statistics import median
 
 from lmbench.base.errors import WorkloadError
+from lmbench.base.scratch import scratch
 from lmbench.measure.measurement import Measurement, Metric, as_mapping, metric
 from lmbench.measure.statistics import distribution
 from lmbench.suite.params import ColdStartParams
@@ -57,8 +56,8 @@ def run(context: Context) -> Measurement:
 
 def start(context: Context, ids: list[int], timeout_s: float) -> Mapping[str, float]:
     """The parts of one cold start, in seconds; WorkloadError when the process fails."""
-    with tempfile.TemporaryDirectory(prefix="lmbench-cold-") as folder:
-        answer = Path(folder) / "answer.json"
+    with scratch("cold") as folder:
+        answer = folder / "answer.json"
         request = {"case": context.case.to_json(), "ids": ids, "started": context.clock.now(), "answer": str(answer)}
         try:
             done = subprocess.run(

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import cycle
-from pathlib import Path
 
 import numpy as np
 
 from lmbench.base.errors import WorkloadError
 from lmbench.base.losses import Losses
+from lmbench.base.scratch import scratch
 from lmbench.base.seams import ModelFacts
 from lmbench.measure.measurement import Measurement, Metric, as_mapping, metric
 from lmbench.measure.phases import measure_rounds
@@ -49,11 +48,11 @@ def run(context: Context) -> Measurement:
     subject.close()
     text = context.text()
     cases, notes = _cases(context.case, params.processes)
-    with tempfile.TemporaryDirectory(prefix="lmbench-replicas-") as folder:
+    with scratch("replicas") as folder:
         for name, ids in (("train", text.train), ("valid", text.valid)):
-            np.save(Path(folder) / f"{name}.npy", ids)
+            np.save(folder / f"{name}.npy", ids)
         context.progress(f"data_parallel: starting {params.processes} processes")
-        with Replicas(cases, Path(folder), context.clock) as replicas:
+        with Replicas(cases, folder, context.clock) as replicas:
             return _measure(context, params, replicas, facts=facts, notes=notes)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,10 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from lmbench.base.errors import Unavailable, WorkloadError
+from lmbench.base.scratch import scratch
 from lmbench.measure.clock import Clock
 
 SUMMARY = "mlperf_log_summary.txt"
@@ -111,15 +110,15 @@ def drive(loadgen: Any, system: System, settings: Any, *, samples: int) -> str:
     Raises WorkloadError from whatever the subject raised. LoadGen cannot be stopped: after a failure, or Ctrl-C, its
     remaining queries are answered unserved.
     """
-    with tempfile.TemporaryDirectory(prefix="lmbench-mlperf-") as folder:
+    with scratch("mlperf") as folder:
         logs = loadgen.LogSettings()
         output = loadgen.LogOutputSettings()
-        output.outdir, output.copy_summary_to_stdout = folder, False
+        output.outdir, output.copy_summary_to_stdout = str(folder), False
         logs.log_output, logs.enable_trace = output, False
         sut = loadgen.ConstructSUT(system.issue, system.flush)
         library = loadgen.ConstructQSL(samples, samples, lambda _: None, lambda _: None)
         # An audit.config in the current folder would change the settings; there is none in this one.
-        audit = str(Path(folder, "audit.config"))
+        audit = str(folder / "audit.config")
         try:
             # On the main thread a signal's handler would raise inside LoadGen's callback.
             with ThreadPoolExecutor(max_workers=1, thread_name_prefix="lmbench-loadgen") as runner:
@@ -135,6 +134,6 @@ def drive(loadgen: Any, system: System, settings: Any, *, samples: int) -> str:
             what = f"{type(system.failure).__name__}: {system.failure}"
             raise WorkloadError(f"found {what} while LoadGen ran; expected an answer to every sample") from system.failure
         try:
-            return Path(folder, SUMMARY).read_text()
+            return (folder / SUMMARY).read_text()
         except OSError as error:
             raise WorkloadError(f"found no summary of LoadGen ({error.strerror}); expected it to write {SUMMARY}") from error
