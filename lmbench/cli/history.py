@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lmbench.base.errors import StoreError
+from lmbench.base.git import git, untrusted
 from lmbench.base.units import pretty_change
 from lmbench.compare.gate import FAILED_STATUS, NOT_DECIDED_STATUS
 from lmbench.compare.history import (
@@ -225,14 +225,10 @@ def _known(path: Path) -> History:
 
 def _commit(name: str) -> str:
     """The full commit of a name. A full hash is taken as it is, so that the history can be kept outside of the repository."""
-    done = subprocess.run(
-        ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode == 0:
-        return done.stdout.strip()
-    if re.fullmatch(r"[0-9a-f]{40}", name):
+    commit, why = git(Path.cwd(), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    if commit is not None:
+        return commit
+    if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", name):
         return name
-    raise click.UsageError(f"found {name!r}, which git does not know here; expected a commit, tag or branch")
+    reason = f" ({why})" if untrusted(why) else ""
+    raise click.UsageError(f"found {name!r}, which git does not know here{reason}; expected a commit, tag or branch")

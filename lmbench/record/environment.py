@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lmbench.base.digest import digest
+from lmbench.base.git import git
 from lmbench.measure import machine
 from lmbench.measure.probes.kernel_file import list_names, read_text
 from lmbench.measure.probes.memory import meminfo
@@ -186,32 +186,15 @@ def _version(name: str) -> str | None:
 
 
 def _git(folder: Path, reasons: dict[str, str]) -> dict[str, Any]:
-    commit, why = _git_says(folder, "rev-parse", "HEAD")
+    commit, why = git(folder, "rev-parse", "HEAD", timeout_s=GIT_TIMEOUT_S)
     if commit is None:
         reasons["git.commit"] = why
         return {"commit": None, "dirty": None}
     # Untracked files count: a new module changes what runs as much as an edited one.
-    status, why = _git_says(folder, "status", "--porcelain")
+    status, why = git(folder, "status", "--porcelain", "--untracked-files=normal", timeout_s=GIT_TIMEOUT_S)
     if status is None:
         reasons["git.dirty"] = why
     return {"commit": commit, "dirty": None if status is None else bool(status)}
-
-
-def _git_says(folder: Path, *arguments: str) -> tuple[str | None, str]:
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(folder), "--no-optional-locks", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=GIT_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return None, f"git could not be asked: {error}"
-    if answer.returncode != 0:
-        lines = answer.stderr.strip().splitlines()
-        return None, lines[0] if lines else f"git exited with status {answer.returncode}"
-    return answer.stdout.strip(), ""
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
