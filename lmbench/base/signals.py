@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -38,12 +39,18 @@ class Endings:
         """The handler. The first signal raises Ended; a launcher often sends more, which must not stop the writing."""
         first, self.number = self.number is None, self.number or number
         if first and not self.noting:
-            raise Ended("ended by Ctrl-C" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}")
+            raise ended(number)
         if not first and number == signal.SIGINT:
             raise KeyboardInterrupt  # somebody at the terminal insists
 
 
+def ended(number: int) -> Ended:
+    """The exception that names the signal."""
+    return Ended("ended by Ctrl-C" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}")
+
+
 _ACTIVE: list[Endings] = []
+"""Of the blocks of `ending_signals` that this process is in."""
 
 
 def only_note_signals() -> None:
@@ -52,21 +59,37 @@ def only_note_signals() -> None:
         endings.noting = True
 
 
+def _in_a_forked_child() -> None:
+    """A child that others fork and end by SIGTERM must die of it, as without us."""
+    if _ACTIVE:
+        _ACTIVE.clear()
+        for number in WAITING:
+            if getattr(signal.getsignal(number), "__func__", None) is Endings.receive:
+                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+os.register_at_fork(after_in_child=_in_a_forked_child)
+
+
 @contextmanager
 def ending_signals(*, ctrl_c: bool = False) -> Iterator[Endings]:
     """Within the block SIGTERM and SIGHUP raise Ended in the main thread, once; handlers are restored after it.
 
     With `ctrl_c` so does SIGINT; a second one always interrupts. A signal that is ignored (nohup) or has a handler of
     somebody else stays as it is, and so does everything when this is not the main thread, where Python accepts no handlers.
+    A block within a block shares what has come.
     """
-    endings = Endings()
+    endings = _ACTIVE[-1] if _ACTIVE else Endings()
     numbers, ours = (WAITING, (signal.SIG_DFL, signal.default_int_handler)) if ctrl_c else (ENDING, (signal.SIG_DFL,))
+    noting = endings.noting
     _ACTIVE.append(endings)
     try:
         with _handled(numbers, endings.receive, lambda handler: handler in ours):
             yield endings
     finally:
-        _ACTIVE.remove(endings)
+        endings.noting = noting
+        if _ACTIVE:  # not in a forked child
+            _ACTIVE.pop()
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from lmbench.base.scratch import scratch
 from lmbench.base.units import duration, pretty_change
 from lmbench.compare.gate import NOT_DECIDED_STATUS
 from lmbench.compare.paired import LOOKS
@@ -19,6 +19,7 @@ from lmbench.compare.verdicts import REGRESSED, Verdict
 from lmbench.measure.machine import machine_class
 from lmbench.paired.adjudicate import Terms
 from lmbench.paired.canaries import write_canaries
+from lmbench.paired.leftovers import clear_left_behind
 from lmbench.paired.numbers import Job
 from lmbench.paired.pair import Sides
 from lmbench.paired.selftest import SelfTest, selftest
@@ -59,8 +60,9 @@ def self_test(cases: tuple[str, ...], factors: tuple[float, ...], budget: float 
     Exit status: 1 when an untouched case was called regressed (a false alarm), 8 when no case of a sweep could be
     judged (a budget that is too short, cases that do not run), else 0.
     """
-    with tempfile.TemporaryDirectory(prefix="lmbench-selftest-") as folder:
-        jobs, root = _jobs(cases, Path(folder))
+    clear_left_behind()
+    with scratch("selftest") as folder:
+        jobs, root = _jobs(cases, folder)
         sides = Sides(base=Place(name="base", root=root), head=Place(name="head", root=root))
         setting = Setting(environment=collect().digest, machine_class=machine_class().slug)
         terms = Terms(seed=seed, budget_s=budget)

@@ -8,6 +8,7 @@ import click
 
 from lmbench import __version__
 from lmbench.base.errors import LmbenchError
+from lmbench.base.signals import ending_signals
 from lmbench.cli.capacity import capacity
 from lmbench.cli.data import cache, fetch
 from lmbench.cli.environments import env
@@ -71,9 +72,14 @@ for command in (
 
 
 def main() -> None:
-    """Run the command; expected errors are one message and exit status 2."""
-    try:
-        cli()
-    except LmbenchError as error:
-        click.echo(f"lmbench: {error}", err=True)
-        sys.exit(USAGE_ERROR)
+    """Run the command; expected errors are one message and exit status 2, SIGTERM and SIGHUP 143 and 129."""
+    with ending_signals() as endings:
+        try:
+            cli()
+        except LmbenchError as error:
+            click.echo(f"lmbench: {error}", err=True)
+            sys.exit(USAGE_ERROR)
+        except SystemExit:
+            if endings.status is None:
+                raise
+    sys.exit(endings.status)

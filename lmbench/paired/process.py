@@ -14,7 +14,7 @@ from typing import IO, Any, Self
 from lmbench.base.errors import WorkerError
 from lmbench.measure.clock import CLOCK
 from lmbench.paired.protocol import COLLECTED, HELLO, MODULE, PROGRESS, PROTOCOL, Collected, decode
-from lmbench.run.isolate import HEARTBEAT_S, Place, death, kill_group, tail
+from lmbench.run.isolate import HEARTBEAT_S, Place, death, environment_at, kill_group, tail
 
 
 class Worker:
@@ -34,7 +34,7 @@ class Worker:
                 stderr=subprocess.STDOUT,
                 pass_fds=(commands, events),
                 cwd=place.root,
-                env={**os.environ, "TOKENIZERS_PARALLELISM": "false", **place.env},
+                env=environment_at(place),
                 start_new_session=True,
                 text=True,
             )

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from lmbench.base.errors import ConfigError, Problem
+from lmbench.base.git import git, untrusted
+from lmbench.paired.checkout import Checkout, checked_out
 from lmbench.run.isolate import Place
 
 OPTION = "--lmbench-gate"
-GIT_TIMEOUT_S = 300.0
 CODE = ("*.py", "*.pyx", "*.so", "*.yaml", "*.yml", "*.toml", "*.ini", "*.cfg")
 """Git's patterns of files that can change what a suite or a test measures."""
 
@@ -45,16 +43,16 @@ def resolve(ref: str, root: Path, *, exact: bool = False) -> Base:
 
     Raises ConfigError when `root` is in no repository or git does not know the commit.
     """
-    top, why = _git(root, "rev-parse", "--show-toplevel")
+    top, why = git(root, "rev-parse", "--show-toplevel")
     if top is None:
-        raise _problem(ref, f"a rootdir that git does not know ({why})", "a git repository, or --lmbench-gate-base-python alone")
-    commit, why = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+        raise _unknown(ref, why)
+    commit, why = git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     if commit is None:
         hint = "Fetch it first (git fetch origin NAME; in CI check out with the full history, fetch-depth: 0)."
         raise _problem(ref, "a name that git does not know here", "a branch, tag or commit", hint)
     if exact:
         return Base(ref=ref, commit=commit, toplevel=Path(top))
-    shared, _ = _git(root, "merge-base", commit, "HEAD")
+    shared, _ = git(root, "merge-base", commit, "HEAD")
     if shared is None:
         note = f"{ref} and HEAD share no commit in this clone (is it shallow?): the tip of {ref} is the base"
         return Base(ref=ref, commit=commit, toplevel=Path(top), note=note)
@@ -64,15 +62,15 @@ def resolve(ref: str, root: Path, *, exact: bool = False) -> Base:
 
 def head_commit(root: Path) -> str:
     """HEAD's commit; 'unknown' outside of git."""
-    return _git(root, "rev-parse", "HEAD")[0] or "unknown"
+    return git(root, "rev-parse", "HEAD")[0] or "unknown"
 
 
 def head_label(root: Path) -> str:
     """'1234567890' or '1234567890 with uncommitted changes'; 'this tree' outside of git."""
-    commit, _ = _git(root, "rev-parse", "HEAD")
+    commit, _ = git(root, "rev-parse", "HEAD")
     if commit is None:
         return "this tree"
-    changes, _ = _git(root, "status", "--porcelain", "--untracked-files=no")
+    changes, _ = git(root, "status", "--porcelain", "--untracked-files=no")
     return f"{commit[:10]} with uncommitted changes" if changes else commit[:10]
 
 
@@ -84,10 +82,10 @@ def same_code(base: Base, root: Path) -> bool:
     """
     if head_commit(root) != base.commit:
         return False
-    tracked, why = _git(base.toplevel, "status", "--porcelain", "--untracked-files=no")
+    tracked, why = git(base.toplevel, "status", "--porcelain", "--untracked-files=no")
     if tracked or why:
         return False
-    untracked, why = _git(base.toplevel, "ls-files", "-z", "--others", "--exclude-standard", "--", *CODE)
+    untracked, why = git(base.toplevel, "ls-files", "-z", "--others", "--exclude-standard", "--", *CODE)
     return not why and not any(_is_code(base.toplevel / name) for name in (untracked or "").split("\0") if name)
 
 
@@ -97,26 +95,20 @@ def _is_code(path: Path) -> bool:
 
 
 @contextmanager
-def worktree(base: Base) -> Iterator[Path]:
-    """The repository's root at the base's commit, in a temporary folder that is gone afterwards, also from git's list."""
-    folder = Path(tempfile.mkdtemp(prefix="lmbench-base-"))
-    tree = folder / base.toplevel.name
-    try:
-        _, why = _git(base.toplevel, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--detach", str(tree), base.commit)
-        if not tree.is_dir():
-            found = f"that git cannot check out {base.commit[:10]} beside this tree ({why})"
-            raise _problem(base.ref, found, "a commit it can check out")
-        yield tree
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        _git(base.toplevel, "worktree", "prune")
+def worktree(base: Base) -> Iterator[Checkout]:
+    """The repository's files at the base's commit, for as long as the block lasts."""
+    with checked_out(base.toplevel, base.commit) as checkout:
+        if checkout.why:
+            found = f"that git cannot check out {base.commit[:10]} beside this tree ({checkout.why})"
+            raise _problem(base.ref, found, "a commit it can check out", _how_to_mend(checkout.why))
+        yield checkout
 
 
 def base_place(tree: Path, base: Base, root: Path, python: str | None) -> Place:
     """The base side: rootdir at the same place of the other tree; folders of this tree on sys.path are mapped to it."""
     inside = root.resolve().relative_to(base.toplevel.resolve())
     folders = [tree / found for entry in sys.path if (found := _inside(entry, base.toplevel)) is not None]
-    return Place(name="base", root=tree / inside, python=python or sys.executable, env=_python_path(folders))
+    return Place(name="base", root=tree / inside, python=python or sys.executable, env=_python_path(folders, base.toplevel))
 
 
 def head_place(root: Path) -> Place:
@@ -149,23 +141,33 @@ def _inside(entry: str, toplevel: Path) -> Path | None:
     return path.relative_to(toplevel.resolve())
 
 
-def _python_path(folders: list[Path]) -> dict[str, str]:
-    entries = [*(str(folder) for folder in dict.fromkeys(folders)), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {"PYTHONPATH": os.pathsep.join(entries)} if entries else {}
+def _python_path(folders: list[Path], toplevel: Path) -> dict[str, str]:
+    """`folders`, and what PYTHONPATH has beyond this tree."""
+    given = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    elsewhere = [entry for entry in given if _inside(entry, toplevel) is None]
+    entries = [*(str(folder) for folder in dict.fromkeys(folders)), *elsewhere]
+    return {"PYTHONPATH": os.pathsep.join(entries)} if entries or given else {}
 
 
-def _git(folder: Path, *arguments: str) -> tuple[str | None, str]:
-    """What git answers, or None and why."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=GIT_TIMEOUT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return None, str(error)
-    if done.returncode == 0:
-        return done.stdout.strip(), ""
-    said = done.stderr.strip().splitlines()
-    return None, said[-1] if said else "git gave no reason"
+def _how_to_mend(why: str) -> str:
+    if "promisor" in why or "lazy" in why or "not allowed" in why:
+        return "This clone is partial and lmbench fetches nothing. Complete it: git fetch --refetch --no-filter origin"
+    if "filter" in why:
+        return "The repository's filter must work here, as for a checkout of your own (for Git LFS: git lfs install)"
+    return ""
+
+
+def _unknown(ref: str, why: str) -> ConfigError:
+    """The rootdir lies in no repository, or in none that git reads."""
+    if untrusted(why):
+        found = f"a repository of another owner, which git does not read ({why})"
+        trust = "git config --global --add safe.directory followed by its path"
+        return _problem(ref, found, "a repository of yours, or one that git trusts", f"Run: {trust}")
+    found, expected = f"a rootdir that git does not know ({why})", "a git repository, or --lmbench-gate-base-python alone"
+    by_variable = (
+        "GIT_DIR is set, but the repository is looked for from rootdir alone; a file .git there can name it: gitdir: PATH"
+    )
+    return _problem(ref, found, expected, by_variable if "GIT_DIR" in os.environ else "")
 
 
 def _problem(ref: str, found: str, expected: str, hint: str = "") -> ConfigError:

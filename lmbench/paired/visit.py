@@ -48,11 +48,14 @@ class Dialogue:
     def __init__(self, commands: TextIO, events: TextIO) -> None:
         self._commands = commands
         self._events = events
+        self.alone = False
+        """The driver is gone."""
 
     def receive(self) -> dict[str, Any]:
         """The driver's next line; SystemExit when it is gone."""
         line = self._commands.readline()
         if not line:
+            self.alone = True
             raise SystemExit(1)
         command: dict[str, Any] = json.loads(line)
         return command

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,7 @@ from lmbench.compare.decidedness import Decidedness, decidedness, why_not_decide
 from lmbench.compare.history import cell_ratio
 from lmbench.compare.ledger import accept
 from lmbench.compare.triage import triage
-from lmbench.compare.verdicts import ACCEPTED, IMPROVED, OK, Verdict, by_case, case_outcome
+from lmbench.compare.verdicts import ACCEPTED, IMPROVED, INCOMPARABLE, INCONCLUSIVE, OK, Verdict, by_case, case_outcome
 from lmbench.measure.machine import machine_class
 from lmbench.paired.adjudicate import Adjudication, Judgement, Terms
 from lmbench.paired.baserun import against_base
@@ -24,6 +25,7 @@ from lmbench.paired.numbers import Job
 from lmbench.paired.pair import Sides
 from lmbench.paired.trees import base_place, head_place, lend, worktree
 from lmbench.plan.expand import files_of
+from lmbench.plugin.endings import interruption
 from lmbench.plugin.gate_options import ALL, GateOptions, fail_on
 from lmbench.plugin.suspects import (
     deciding_of,
@@ -64,6 +66,8 @@ class Gate:
         self.config = run.config
         self.fail_on = fail_on(run.config)
         self.problems: list[str] = []
+        self.notes: tuple[str, ...] = ()
+        """What the base's tree lacks."""
 
     def hold(self) -> None:
         """Choose the suspects, pair them, report each verdict; KeyboardInterrupt is passed on once all is said."""
@@ -87,7 +91,7 @@ class Gate:
         if self.run.gate_facts.not_decided:
             self._report_not_decided(self.run.gate_facts.not_decided)
         if judgement.interrupted:
-            raise KeyboardInterrupt
+            raise interruption(self.config)
 
     def _suspects(self, cases: Mapping[str, Record], tests: Mapping[str, Any]) -> tuple[dict[str, str], str | None]:
         """Who is paired and why, and what is to be said of a shift of the whole suite."""
@@ -111,23 +115,23 @@ class Gate:
         terms = Terms(budget_s=self.options.budget_s, tolerance=self.options.tolerance, seed=self.options.seed)
         progress = self.run.progress
         progress.start("gate")
+        judgement, interrupted = _not_begun([job for job, _ in jobs]), False
+        steady: list[Verdict] = []
+        changes: list[Any] = []
         try:
             with self._sides() as sides:
                 setting = self.run.setting(once=False)
+                changes += self._new_changes(sides.base)
                 judgement = Adjudication(jobs, sides, terms, cost=cost, setting=setting).run(progress.say, self.run.keep_pair)
-                steady: list[Verdict] = []
                 if not judgement.interrupted:
                     rounds = [job for job, unit in jobs if unit == ROUND_UNIT and job.case is not None]
-                    steady = against_base([*rounds, *unpaired], cases, sides, setting, progress.say)
-                changes = self._new_changes(sides.base)
+                    steady.extend(against_base([*rounds, *unpaired], cases, sides, setting, progress.say))
+        except KeyboardInterrupt:  # what was decided before it is kept
+            interrupted = True
         finally:
             progress.finish()
-        return Judgement(
-            verdicts=tuple(accept([*judgement.verdicts, *steady], changes)),
-            pairs_run=judgement.pairs_run,
-            wall_s=judgement.wall_s,
-            interrupted=judgement.interrupted,
-        )
+        verdicts = [explained(one, self.notes) for one in (*judgement.verdicts, *steady)]
+        return replace(judgement, verdicts=tuple(accept(verdicts, changes)), interrupted=interrupted or judgement.interrupted)
 
     @contextmanager
     def _sides(self) -> Iterator[Sides]:
@@ -139,8 +143,10 @@ class Gate:
             yield Sides(base=Place(name="base", root=root, python=str(python)), head=head, arguments=arguments)
             return
         try:
-            with worktree(base) as tree:
-                place = base_place(tree, base, root, python)
+            with worktree(base) as checkout:
+                self.notes = checkout.notes
+                self.problems += checkout.notes
+                place = base_place(checkout.root, base, root, python)
                 self._lend(place)
                 yield Sides(base=place, head=head, arguments=arguments, foreign=base.toplevel)
         except ConfigError as error:
@@ -234,3 +240,17 @@ class Gate:
             when="call",
         )
         self.config.hook.pytest_runtest_logreport(report=report)
+
+
+def explained(verdict: Verdict, notes: Sequence[str]) -> Verdict:
+    """A case that the base cannot run may lack what `notes` say is missing there."""
+    if verdict.outcome != INCOMPARABLE or not notes or verdict.metric is not None:
+        return verdict
+    return replace(verdict, why="; ".join([verdict.why, *notes]))
+
+
+def _not_begun(jobs: Sequence[Job]) -> Judgement:
+    """What is known of `jobs` when the session is interrupted before their first pair."""
+    why = "interrupted before its first pair"
+    verdicts = tuple(Verdict(node_id=job.node_id, metric=None, outcome=INCONCLUSIVE, why=why) for job in jobs)
+    return Judgement(verdicts=verdicts, pairs_run=0, wall_s=0.0)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lmbench.base.git import no_git_variables
 from lmbench.plugin import options
 from lmbench.plugin.collect import CASE, RUNNER, SuiteFile, is_suite, leave_out_slow
+from lmbench.plugin.endings import only_note, protect
+from lmbench.plugin.endings import status as ended_with
 from lmbench.plugin.gate_options import GATE, settle_gate
 from lmbench.plugin.machine_info import settle_machine_info
 
@@ -56,9 +60,11 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
-    """After the last item the gate, when there is one, pairs what deserves it."""
-    finished = yield
+    """After the last item the gate, when there is one, pairs what deserves it. Work under way is safe from signals."""
     gate = session.config.stash.get(GATE, None)
+    if RUNNER not in session.config.stash and (gate is not None or _has_cases(session.config)):
+        protect(session.config)
+    finished = yield
     if gate is not None and not session.config.option.collectonly and RUNNER not in session.config.stash:
         from lmbench.plugin.gate import Gate
 
@@ -72,10 +78,26 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None]:
     """Verdicts are complete before pytest-benchmark saves, which happens further in."""
     run = session.config.stash.get(RUN, None)
+    only_note(session.config)
     if run is not None:
         session.exitstatus = run.finish(int(exitstatus))
         run.install_storage()
     yield
+    session.exitstatus = ended_with(session.config) or session.exitstatus
+
+
+def pytest_keyboard_interrupt(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    """Ctrl-C: a launcher that follows it with SIGTERM must not stop the reports."""
+    run = _ACTIVE.get("run")
+    if run is not None and isinstance(excinfo.value, KeyboardInterrupt):
+        only_note(run.config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_benchmark_generate_commit_info(config: pytest.Config) -> Generator[None, object, object]:
+    """The commit is the one of rootdir, also where pytest runs in a hook of git or in another folder."""
+    with no_git_variables(), contextlib.chdir(config.rootpath):
+        return (yield)
 
 
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
@@ -109,6 +131,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Genera
         run = terminalreporter.config.stash.get(RUN, None)
         if run is not None:
             run.summarise(terminalreporter)
+
+
+def _has_cases(config: pytest.Config) -> bool:
+    """Whether suites were collected; a session of others' tests alone stays as it is."""
+    run = config.stash.get(RUN, None)
+    return run is not None and bool(run.cases)
 
 
 _ACTIVE: dict[str, Any] = {}

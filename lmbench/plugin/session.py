@@ -22,7 +22,9 @@ from lmbench.compare.verdicts import ERROR, REGRESSED, Verdict, by_case
 from lmbench.measure.clock import CLOCK, utc_now
 from lmbench.measure.harness import harness_cost
 from lmbench.measure.machine import machine_class
+from lmbench.paired.leftovers import clear_left_behind
 from lmbench.plan.case import Case
+from lmbench.plugin.endings import status as ended_with
 from lmbench.plugin.feed import RecordedTime
 from lmbench.plugin.gate_options import GATE, fail_on
 from lmbench.plugin.options import BARE_COMPARE, reports_folder
@@ -118,7 +120,7 @@ class Run:
 
     def setting(self, *, once: bool) -> Setting:
         if self.environment is None:
-            self.environment = collect()
+            self.environment = collect(self.config.rootpath)
         if not once and self.journal is None:
             self._open()
         return Setting(
@@ -131,6 +133,7 @@ class Run:
 
     def _open(self) -> None:
         """Measure this machine's ceilings (once ever) and the harness itself (every run), and start the journal."""
+        clear_left_behind()
         self.harness = asdict(harness_cost(CLOCK))
         ceilings_first(self.cases)
         folder = (reports_folder(self.config) or cache_root()) / "journal"
@@ -211,7 +214,7 @@ class Run:
         not_decided = self.gate_facts.not_decided if self.gate_facts else ""
         self.exitstatus = session_status(exitstatus, self.verdicts, fail_on(self.config), not_decided)
         if self.gate_facts is not None:
-            self.gate_facts = replace(self.gate_facts, exit_status=self.exitstatus)
+            self.gate_facts = replace(self.gate_facts, exit_status=ended_with(self.config) or self.exitstatus)
         self.journal.end({key: value for key, value in self.to_json().items() if key != "failed"})
         folder = reports_folder(self.config)
         if folder is not None and (self.records or self.verdicts or self.gate_facts):

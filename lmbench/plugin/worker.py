@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import secrets
+import signal
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
@@ -48,7 +49,11 @@ def main() -> int:
         first = dialogue.receive()
         dialogue.send(HELLO, {"protocol": PROTOCOL, "lmbench": __version__, "python": platform.python_version()})
         session = PairedSession(dialogue, first.get("foreign"))
-        return int(pytest.main([*first["arguments"], *quiet_options()], plugins=[session]))
+        try:
+            return int(pytest.main([*first["arguments"], *quiet_options()], plugins=[session]))
+        finally:
+            if dialogue.alone and os.getpgrp() == os.getpid():
+                os.killpg(os.getpid(), signal.SIGKILL)  # the driver is dead: nothing this side started may stay
 
 
 def quiet_options() -> list[str]:
@@ -67,7 +72,8 @@ class PairedSession:
 
     def __init__(self, dialogue: Dialogue, foreign: str | None) -> None:
         self.dialogue = dialogue
-        self.foreign = Path(foreign) if foreign else None
+        self.foreign = Path(foreign).resolve() if foreign else None
+        self.tree = Path.cwd()
         self.errors: dict[str, str] = {}
         self.given: Mapping[str, Any] = {}
         self.left = Left(outcome=PASSED)
@@ -126,7 +132,9 @@ class PairedSession:
             return ()
         named = {found for module in list(sys.modules.values()) if (found := getattr(module, "__file__", None))}
         files = [Path(name) for name in sorted(named) if not name.startswith((sys.prefix, sys.base_prefix))]
-        return tuple(str(file) for file in files if file.is_relative_to(self.foreign))
+        # A file of the base's own tree may be a link to one that is in no commit; any other path may lead through links.
+        others = [file for file in files if not file.is_relative_to(self.tree)]
+        return tuple(str(file) for file in others if file.resolve().is_relative_to(self.foreign))
 
 
 class PairedFixture(BenchmarkFixture):  # type: ignore[misc]

@@ -17,7 +17,9 @@ from typing import IO, Any
 
 from lmbench.base.environments import python_of
 from lmbench.base.errors import StoreError, Unavailable, WorkerError
+from lmbench.base.git import without_git
 from lmbench.base.registry import BACKENDS
+from lmbench.base.scratch import PARENT, Owner, this_process
 from lmbench.measure.clock import CLOCK, utc_now
 from lmbench.plan.case import Case
 from lmbench.record.codec import from_json
@@ -29,6 +31,7 @@ GRACE_S = 5.0
 HEARTBEAT_S = 5.0
 """The parent wakes this often to say what a silent worker is at; anything faster would share its cores."""
 WORKER = ("-m", "lmbench.run.worker")
+WORKER_MODULES = (b"lmbench.run.worker", b"lmbench.plugin.worker")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,12 @@ def run_isolated(case: Case, setting: Setting, progress: Callable[[str], None], 
     )
 
 
+def environment_at(place: Place) -> dict[str, str]:
+    """A worker's environment: git there finds the repository of its own folder, also when this process runs in a hook."""
+    ours = {"TOKENIZERS_PARALLELISM": "false", PARENT: this_process().name}
+    return {**without_git(os.environ), **ours, **place.env}
+
+
 def _converse(case: Case, setting: Setting, progress: Callable[[str], None], place: Place, log: IO[str]) -> Record:
     reader, writer = os.pipe()
     try:
@@ -73,7 +82,7 @@ def _converse(case: Case, setting: Setting, progress: Callable[[str], None], pla
             stderr=subprocess.STDOUT,
             pass_fds=(writer,),
             cwd=place.root,
-            env={**os.environ, "TOKENIZERS_PARALLELISM": "false", **place.env},
+            env=environment_at(place),
             start_new_session=True,
             text=True,
         )
@@ -156,6 +165,23 @@ def kill_group(process: subprocess.Popen[str]) -> None:
     if process.stdin is not None:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
+
+
+def kill_workers_of(owner: Owner) -> None:
+    """End the workers that a dead process of this machine has left running, with everything they started.
+
+    A worker is known by its environment and by leading a group of its own.
+    """
+    for folder in Path("/proc").glob("[0-9]*") if owner.here and not owner.alive else ():
+        try:
+            variables = (folder / "environ").read_bytes().split(b"\0")
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            leads = os.getpgid(int(folder.name)) == int(folder.name)
+        except OSError:
+            continue
+        if leads and f"{PARENT}={owner.name}".encode() in variables and any(word in WORKER_MODULES for word in words):
+            with contextlib.suppress(OSError):
+                os.killpg(int(folder.name), signal.SIGKILL)
 
 
 def death(process: subprocess.Popen[str]) -> str:

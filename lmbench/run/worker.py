@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 from collections.abc import Mapping
@@ -56,10 +57,16 @@ def _plain(record: Record) -> dict[str, Any]:
 
 
 def leave_with_parent(answered: threading.Event) -> None:
-    """End this process when its standard input does before it has answered: whoever asked for the case is dead."""
+    """End this process when its standard input does before it has answered: whoever asked for the case is dead.
+
+    What it started goes with it, where it leads a group of its own.
+    """
     sys.stdin.read()
-    if not answered.is_set():
-        os._exit(1)
+    if answered.is_set():
+        return
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(1)
 
 
 def main() -> None:
