@@ -242,7 +242,7 @@ def test_the_next_run_clears_what_a_killed_one_left_and_nothing_else(top: Path, 
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as living,
     ):
         assert killed.stdout is not None and living.stdout is not None
-        (orphan, dead_tree), (worker, tree) = (line.stdout.readline().split(maxsplit=1) for line in (killed, living))
+        (orphan, dead_tree), (worker, tree) = (out.readline().split(maxsplit=1) for out in (killed.stdout, living.stdout))
         killed.send_signal(signal.SIGKILL)
         killed.wait()
         assert Path(dead_tree.strip()).is_dir() and not gone_now(int(orphan))
