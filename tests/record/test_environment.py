@@ -70,7 +70,7 @@ def test_a_commit_and_its_dirtiness_are_told(tmp_path: Path) -> None:
 
 def test_git_that_is_missing_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "git could not be asked" in collect().reasons["git.commit"]
+    assert "git cannot be run" in collect().reasons["git.commit"]
 
 
 @given(FACTS)
