@@ -14,13 +14,13 @@ from lmbench.data.available import missing_data
 from lmbench.plan.case import Case
 from lmbench.plan.expand import expand
 from lmbench.plan.select import obstacle
+from lmbench.plugin.declared import SLOW, note_suite
 from lmbench.plugin.feed import RecordedTime
 from lmbench.suite.load import SUFFIX, load
 
 CASE = pytest.StashKey[Case]()
 RUNNER = pytest.StashKey["Runner"]()
 """What runs a case's item instead of the session's own run: a paired worker puts it here."""
-SLOW = "slow"
 
 Runner = Callable[[Case, Any, RecordedTime], None]
 
@@ -42,9 +42,11 @@ class SuiteFile(pytest.Module):
     def collect(self) -> Iterator[pytest.Item]:
         root = self.config.rootpath
         try:
-            cases = expand(load(self.path, root), root)
+            suite = load(self.path, root)
+            cases = expand(suite, root)
         except ConfigError as error:
             raise self.CollectError(str(error)) from None
+        note_suite(self.config, suite, cases)
         for case in cases:
             yield self._item(case)
 

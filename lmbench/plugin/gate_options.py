@@ -43,6 +43,7 @@ VALUED = (
         "cases that must be decided, as in 90%% or all (default: every case that the base has too); fewer: exit status 8",
     ),
     ("gate-tolerance", "PERCENT", "tolerated slowdown where a suite's gate names none (5%%)"),
+    ("gate-name", "NAME", "what comments and summaries call these cases (default: where rootdir lies in the repository)"),
     ("fail-on", "OUTCOMES", f"outcomes that fail the session, of {','.join(FAILABLE)} (default: {','.join(DEFAULT_FAIL_ON)})"),
 )
 """Options that are also ini keys: name, what they take, what they do."""

@@ -12,6 +12,7 @@ import pytest
 from lmbench.base.git import no_git_variables
 from lmbench.plugin import options
 from lmbench.plugin.collect import CASE, RUNNER, SuiteFile, is_suite, leave_out_slow
+from lmbench.plugin.declared import note_tests
 from lmbench.plugin.endings import only_note, protect
 from lmbench.plugin.endings import status as ended_with
 from lmbench.plugin.gate_options import GATE, settle_gate
@@ -45,6 +46,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Note what was collected, then leave out slow cells."""
     cases = [item.stash[CASE] for item in items if CASE in item.stash]
+    note_tests(config, items)
     if cases and RUNNER not in config.stash:
         run = _run(config)
         run.cases = cases
@@ -82,8 +84,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
     if run is not None:
         session.exitstatus = run.finish(int(exitstatus))
         run.install_storage()
-    yield
-    session.exitstatus = ended_with(session.config) or session.exitstatus
+    try:
+        yield
+        session.exitstatus = ended_with(session.config) or session.exitstatus
+    finally:
+        if run is not None:
+            run.publish()
 
 
 def pytest_keyboard_interrupt(excinfo: pytest.ExceptionInfo[BaseException]) -> None:

@@ -24,10 +24,12 @@ from lmbench.measure.harness import harness_cost
 from lmbench.measure.machine import machine_class
 from lmbench.paired.leftovers import clear_left_behind
 from lmbench.plan.case import Case
+from lmbench.plugin.declared import scope_json
 from lmbench.plugin.endings import status as ended_with
 from lmbench.plugin.feed import RecordedTime
 from lmbench.plugin.gate_options import GATE, fail_on
 from lmbench.plugin.options import BARE_COMPARE, reports_folder
+from lmbench.plugin.outputs import package_of, publish, write_files
 from lmbench.plugin.progress import Progress
 from lmbench.plugin.storage import RunStorage
 from lmbench.plugin.summary import summarise
@@ -36,7 +38,7 @@ from lmbench.record.environment import Environment, collect
 from lmbench.record.record import ERROR as FAILED
 from lmbench.record.record import Record
 from lmbench.report.gate_facts import GateFacts
-from lmbench.report.write import write_reports
+from lmbench.report.write import Written
 from lmbench.run.execute import Setting, execute
 from lmbench.run.isolate import run_isolated
 from lmbench.run.prepare import artifacts_first, ceilings_first
@@ -66,7 +68,7 @@ class Run:
         self.harness: Mapping[str, Any] | None = None
         self.journal: Journal | None = None
         self.baselines: Baselines | None = None
-        self.reports: list[Path] = []
+        self.written = Written()
         self.exitstatus = 0
         self.gate_facts: GateFacts | None = None
         self.finished_at: str | None = None
@@ -216,9 +218,7 @@ class Run:
         if self.gate_facts is not None:
             self.gate_facts = replace(self.gate_facts, exit_status=ended_with(self.config) or self.exitstatus)
         self.journal.end({key: value for key, value in self.to_json().items() if key != "failed"})
-        folder = reports_folder(self.config)
-        if folder is not None and (self.records or self.verdicts or self.gate_facts):
-            self.reports = write_reports(self.stored(), self.verdicts, folder)
+        self.written = write_files(self)
         return self.exitstatus
 
     def _missing(self) -> list[Verdict]:
@@ -270,6 +270,8 @@ class Run:
                 "started_at": self.started_at,
                 "finished_at": self.finished_at,
                 **({"gate": self.gate_facts.to_json()} if self.gate_facts else {}),
+                "package": package_of(self.config),
+                "scope": scope_json(self),
                 "suites": list(dict.fromkeys(node_id.partition("::")[0] for node_id in self.collected)),
             },
             environment=self.environment.facts if self.environment else {},
@@ -280,6 +282,10 @@ class Run:
             collected=tuple(self.collected),
             verdicts=tuple(verdict.to_json() for verdict in self.verdicts),
         )
+
+    def publish(self) -> None:
+        """Write what GitHub Actions shows."""
+        publish(self)
 
     def summarise(self, reporter: pytest.TerminalReporter) -> None:
         """Print the verdicts and what else a reader must know."""

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from lmbench.compare.comparability import environment_changes
+from lmbench.report.scope import scope_of
 from lmbench.report.terminal import render, render_harness, render_skipped
 
 if TYPE_CHECKING:
@@ -41,9 +42,18 @@ def summarise(run: Run, reporter: pytest.TerminalReporter) -> None:
     if run.slow:
         plural = "s" if run.slow > 1 else ""
         reporter.write_line(f"{run.slow} slow cell{plural} left out; run with --lmbench-slow (all) or -m slow (only those)")
-    for path in run.reports:
-        if path.suffix == ".html":
-            reporter.write_line(f"report: {path}")
+    _files(run, reporter)
+
+
+def _files(run: Run, reporter: pytest.TerminalReporter) -> None:
+    """Where the reports are, how much of their suites they are of, and what could not be written."""
+    reports = [path for path in run.written.paths if path.suffix == ".html"]
+    if reports and (sentence := scope_of(run.stored()).sentence):
+        reporter.write_line(f"{sentence}; the reports show earlier values of the other cases, with their age", yellow=True)
+    for path in reports:
+        reporter.write_line(f"report: {path}")
+    for problem in run.written.problems:
+        reporter.write_line(f"reports: {problem}", yellow=True)
 
 
 def _comparison(run: Run, reporter: pytest.TerminalReporter) -> None:

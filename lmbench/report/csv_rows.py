@@ -32,9 +32,13 @@ COLUMNS = (
     "n_baselines",
     "verdict",
     "why",
+    "carried",
+    "age_s",
 )
 """value, baseline and limit are in `unit` (s, bytes, tokens/s ...); n counts the samples behind the value, n_baselines
 the stored runs behind the baseline, ratio is value / baseline. A case that failed or is missing has one row without a metric.
+`carried` is yes in rows whose values an earlier run measured: `run` and `started_at` are that run's, `age_s` is how long before
+this run, `verdict` is empty, and `why` names the verdict of then.
 Cells that a spreadsheet would run as a formula start with an apostrophe."""
 
 
@@ -54,15 +58,21 @@ def _rows(report: Report, view: CaseView) -> Iterator[dict[str, object]]:
     for verdict in view.whole:
         yield {**shared, "verdict": verdict.outcome, "why": verdict.why}
     for row in view.rows:
-        yield {**shared, **_metric(row)}
+        yield {**shared, **_metric(row)} if view.carried is None else {**_metric(row), **shared}
+    if view.last is not None:
+        yield from _rows(report, view.last)
 
 
 def _shared(report: Report, view: CaseView) -> dict[str, object]:
+    origin = view.carried
     shared: dict[str, object] = {"run": report.run.id, "machine_class": report.run.machine_class, "node_id": view.node_id}
+    if origin is not None:
+        shared |= {"run": origin.run, "started_at": origin.at, "carried": "yes", "age_s": origin.age_s, "why": origin.sentence}
     if view.record is None:
         return shared
     case = view.record.case
     return shared | {
+        "machine_class": view.record.machine_class,
         "started_at": view.record.started_at,
         "workload": case.workload,
         "model": case.model.name,

@@ -9,12 +9,14 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from lmbench.compare.verdicts import NEW, OK
+from lmbench.report.carried import Carried
 from lmbench.report.figures import charts, tables
 from lmbench.report.flatten import leaves
 from lmbench.report.layout import about
 from lmbench.report.model import CaseView, Report, Row
 
 FAILING = ("error", "regressed")
+PLAIN = "benchmark tests"
 
 
 def render_html(report: Report) -> str:
@@ -42,19 +44,25 @@ class Glance:
 
     workload: str
     names: tuple[str, ...]
-    rows: tuple[tuple[CaseView, tuple[Row | None, ...]], ...]
+    rows: tuple[tuple[CaseView, Carried | None, tuple[Row | None, ...]], ...]
+    """The case, where its values come from when it is not this run, and the values."""
 
 
 def glances(report: Report) -> Iterator[Glance]:
-    """One table per workload, in the order of the suite."""
-    groups: dict[str, list[CaseView]] = {}
+    """One table per workload, in the order of the suite; a case without values of its own is there with its last ones."""
+    groups: dict[str, list[tuple[CaseView, CaseView]]] = {}
     for view in report.cases:
-        if view.record and view.rows:
-            groups.setdefault(view.record.case.workload, []).append(view)
+        shown = view if view.rows or view.last is None else view.last
+        if shown.rows:
+            workload = shown.record.case.workload if shown.record else PLAIN
+            groups.setdefault(workload, []).append((view, shown))
     for workload, views in groups.items():
-        names = tuple(dict.fromkeys(row.name for view in views for row in view.rows if row.main))
-        tables = [{row.name: row for row in view.rows} for view in views]
-        rows = tuple((view, tuple(table.get(name) for name in names)) for view, table in zip(views, tables, strict=True))
+        names = tuple(dict.fromkeys(row.name for _, shown in views for row in shown.rows if row.main))
+        tables = [{row.name: row for row in shown.rows} for _, shown in views]
+        rows = tuple(
+            (view, shown.carried, tuple(table.get(name) for name in names))
+            for (view, shown), table in zip(views, tables, strict=True)
+        )
         yield Glance(workload=workload, names=names, rows=rows)
 
 

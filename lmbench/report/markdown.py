@@ -68,7 +68,8 @@ def _head(report: Report) -> Iterator[str]:
     yield f"run {escape(run.id)} · {escape(str(run.info.get('started_at', '')))} · machine class {escape(run.machine_class)}"
     yield ""
     tally = ", ".join(f"**{count} {outcome}**" for outcome, count in report.counts.items())
-    yield f"{len(report.cases)} cases: {tally or 'nothing was compared'}"
+    cases = sum(view.carried is None for view in report.cases)
+    yield f"{cases} case{'' if cases == 1 else 's'}: {tally or 'nothing was compared'}"
     yield ""
 
 
@@ -108,9 +109,14 @@ def _case(view: CaseView, *, every_metric: bool) -> Iterator[str]:
     for verdict in view.whole:
         yield f"**{verdict.outcome}**: {escape(verdict.why)}"
         yield ""
-    if view.record is None or not view.rows:
+    if view.carried is not None:
+        yield f"> not measured by this run: {escape(view.carried.sentence)}"
+        yield ""
+    if view.last is not None:
+        yield from _last(view.last)
+    if not view.rows:
         return
-    yield from (f"> {escape(note)}\n" for note in view.record.notes)
+    yield from (f"> {escape(note)}\n" for note in (view.record.notes if view.record else ()))
     main = [row for row in view.rows if row.main or row.outcome in ("error", "regressed")]
     rest = [row for row in view.rows if row not in main and (every_metric or row.outcome not in ("", OK))]
     yield from _table(_HEAD, [_cells(row) for row in main])
@@ -122,6 +128,14 @@ def _case(view: CaseView, *, every_metric: bool) -> Iterator[str]:
         yield ""
         yield "</details>"
         yield ""
+
+
+def _last(view: CaseView) -> Iterator[str]:
+    """The last values of a case that has none now."""
+    yield f"Last measured: {escape(view.carried.sentence if view.carried else '')}"
+    yield ""
+    yield from _table(_HEAD, [_cells(row) for row in view.rows if row.main])
+    yield ""
 
 
 def _cells(row: Row) -> list[str]:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from dataclasses import dataclass, field, replace
 
 from lmbench.base.units import pretty, pretty_change
 from lmbench.compare.gate import common_shift, counts, summary
 from lmbench.compare.verdicts import OK, Verdict, by_case, case_outcome
 from lmbench.measure.measurement import Metric
 from lmbench.record.record import Record
+from lmbench.report.carried import Carried, carried, to_show
 from lmbench.report.gate_facts import facts_of
 from lmbench.report.layout import is_main, ordered
+from lmbench.report.scope import Scope, file_of, scope_of
+from lmbench.store.latest import Kept
 from lmbench.store.runs import Skip, StoredRun
-
-SUITE_SUFFIXES = (".suite.yaml", ".suite.yml", ".yaml", ".yml")
+from lmbench.suite.slugs import slug_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +112,10 @@ class CaseView:
     """Verdicts that concern the case, not one metric."""
     outcome: str
     """The worst one; empty when nothing was compared."""
+    carried: Carried | None = None
+    """Set where the values are those of an earlier run; such a view has no verdict and counts nowhere."""
+    last: CaseView | None = None
+    """The last values of a case that failed or is missing now, carried from an earlier run."""
 
     @property
     def id(self) -> str:
@@ -119,7 +124,7 @@ class CaseView:
 
     @property
     def suite(self) -> str:
-        return self.node_id.partition("::")[0]
+        return file_of(self.node_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,20 +143,59 @@ class Report:
     slug: str
     """File name without suffix: 'suites/quick.suite.yaml' -> 'quick'."""
     run: StoredRun
+    scope: Scope
     cases: tuple[CaseView, ...]
+    """Those of this run, then those carried from earlier ones."""
     skipped: tuple[SkipGroup, ...]
     counts: Mapping[str, int] = field(default_factory=dict)
     """Cases by worst outcome, worst first."""
     notes: tuple[str, ...] = ()
 
 
-def build_reports(run: StoredRun, verdicts: Sequence[Verdict]) -> tuple[Report, ...]:
-    """One report per suite of the run, in the order of its suites; verdicts and skips find their suite by node id."""
+def build_reports(
+    run: StoredRun, verdicts: Sequence[Verdict], kept: Mapping[str, Mapping[str, Kept]] | None = None
+) -> tuple[Report, ...]:
+    """One report per suite of the run, in the order of its suites; verdicts and skips find their suite by node id.
+
+    `kept` holds, by suite and node id, what earlier runs measured: it fills in for cases that this run has no values of.
+    """
     views = case_views(run.records, verdicts)
-    others = (*(view.suite for view in views), *(skip.node_id.partition("::")[0] for skip in run.skipped))
-    suites = list(dict.fromkeys((*run.suites, *others)))
-    slugs = slugs_of(suites)
-    return tuple(_report(suite, slugs[suite], run, views, verdicts) for suite in suites)
+    scope = scope_of(run)
+    return tuple(
+        _report(
+            suite, run, scope.of(suite), _with_earlier(suite, run, scope.of(suite), views, (kept or {}).get(suite, {})), verdicts
+        )
+        for suite in suites_of(run, verdicts)
+    )
+
+
+def suites_of(run: StoredRun, verdicts: Iterable[Verdict]) -> tuple[str, ...]:
+    """The files that a run has something of, each of which gets a report."""
+    others = (*(verdict.node_id for verdict in verdicts), *(skip.node_id for skip in run.skipped))
+    return tuple(dict.fromkeys((*run.suites, *map(file_of, others))))
+
+
+def _with_earlier(
+    suite: str, run: StoredRun, scope: Scope, views: Iterable[CaseView], kept: Mapping[str, Kept]
+) -> tuple[CaseView, ...]:
+    """The suite's views of this run, each without values beside its last ones, then the cases that only earlier runs have."""
+    earlier = {name: _earlier(entry, carried(entry, run, scope)) for name, entry in to_show(kept, run, scope).items()}
+    now = tuple(replace(view, last=earlier.pop(view.node_id, None)) for view in views if view.suite == suite)
+    return (*now, *earlier.values())
+
+
+def _earlier(entry: Kept, origin: Carried) -> CaseView:
+    """A view without verdicts: what was judged then is not judged now."""
+    if entry.record is not None:
+        return replace(_view(entry.node_id, entry.record, ()), carried=origin)
+    judged = [Verdict.from_json(verdict) for verdict in entry.verdicts]
+    metrics = {
+        one.metric: Metric(name=one.metric, value=one.now, unit=one.unit, better=one.better, kind="time")
+        for one in judged
+        if one.metric is not None and one.now is not None
+    }
+    rows = (Row(name=name, metric=value, verdict=None, main=True) for name, value in metrics.items())
+    return CaseView(node_id=entry.node_id, record=None, rows=tuple(rows), whole=(), outcome="", carried=origin)
 
 
 def case_views(records: Iterable[Record], verdicts: Iterable[Verdict]) -> tuple[CaseView, ...]:
@@ -169,25 +213,6 @@ def group_skips(skipped: Iterable[Skip]) -> tuple[SkipGroup, ...]:
     return tuple(SkipGroup(reason=reason, node_ids=tuple(found)) for reason, found in groups.items())
 
 
-def slugs_of(suites: Sequence[str]) -> dict[str, str]:
-    """A file name per suite: the file's own where that is unique, its whole path joined by '-' where it is not."""
-    stems = {suite: _stem(PurePosixPath(suite).name) for suite in suites}
-    taken = list(stems.values())
-    return {suite: stem if taken.count(stem) == 1 else _safe(_stem(suite)) for suite, stem in stems.items()}
-
-
-def _stem(name: str) -> str:
-    for suffix in SUITE_SUFFIXES:
-        if name.endswith(suffix):
-            return _safe(name.removesuffix(suffix))
-    return _safe(name)
-
-
-def _safe(name: str) -> str:
-    text = "".join(char if char.isalnum() or char in "._-" else "-" for char in name).strip(".-")
-    return text or "suite"
-
-
 def _view(node_id: str, record: Record | None, verdicts: Sequence[Verdict]) -> CaseView:
     table = {verdict.metric: verdict for verdict in verdicts if verdict.metric is not None}
     metrics = record.metrics if record else {}
@@ -203,17 +228,36 @@ def _view(node_id: str, record: Record | None, verdicts: Sequence[Verdict]) -> C
     )
 
 
-def _report(suite: str, slug: str, run: StoredRun, views: Sequence[CaseView], verdicts: Sequence[Verdict]) -> Report:
-    mine = [verdict for verdict in verdicts if verdict.node_id.partition("::")[0] == suite]
+def _report(suite: str, run: StoredRun, scope: Scope, views: tuple[CaseView, ...], verdicts: Sequence[Verdict]) -> Report:
+    mine = [verdict for verdict in verdicts if file_of(verdict.node_id) == suite]
     gate = facts_of(run.info)
     shift = common_shift(mine) if gate is None else None
-    notes = [] if run.complete else ["the run was interrupted: cases that were not finished are not in this report"]
     return Report(
         suite=suite,
-        slug=slug,
+        slug=slug_of(suite),
         run=run,
-        cases=tuple(view for view in views if view.suite == suite),
-        skipped=group_skips(skip for skip in run.skipped if skip.node_id.partition("::")[0] == suite),
+        scope=scope,
+        cases=views,
+        skipped=group_skips(skip for skip in run.skipped if file_of(skip.node_id) == suite),
         counts=counts(mine),
-        notes=(*([gate.headline(summary(verdicts)), *gate.remarks()] if gate else []), *notes, *([shift] if shift else [])),
+        notes=(
+            *_completeness(run, scope, views),
+            *([gate.headline(summary(verdicts)), *gate.remarks()] if gate else []),
+            *([shift] if shift else []),
+        ),
     )
+
+
+def _completeness(run: StoredRun, scope: Scope, views: Sequence[CaseView]) -> list[str]:
+    """What a reader must know before anything else: that not all of the suite was measured now."""
+    earlier = sum(view.carried is not None for view in views) + sum(view.last is not None for view in views)
+    carried_over = (
+        f"{earlier} case{'s are' if earlier > 1 else ' is'} shown with values of earlier runs, marked with their age; "
+        "they do not count in this run's verdict"
+        if earlier
+        else ""
+    )
+    text = "; ".join(filter(None, [scope.sentence, carried_over]))
+    if not run.complete and not scope.partial:
+        text = "; ".join(filter(None, ["the run was interrupted: what it had not finished is not in this report", carried_over]))
+    return [text] if text else []

@@ -4,31 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from lmbench.base.units import pretty, pretty_change
 from lmbench.compare.gate import counts, summary
 from lmbench.compare.verdicts import ACCEPTED, IMPROVED, OK, Verdict, by_case, case_outcome
 from lmbench.report.gate_facts import GateFacts, facts_of
 from lmbench.report.markdown import escape
+from lmbench.report.scope import scope_of
 from lmbench.store.runs import StoredRun
 
 VERDICTS_VERSION = 1
 """Schema history of verdicts.json: 1, first version."""
-MARKER = "<!-- lmbench-gate -->"
-"""The first line of the comment: a job that finds it in an earlier comment replaces that one."""
 COMMENT_LIMIT = 60_000
-"""GitHub refuses comments of more than 65,536 characters."""
+"""GitHub refuses comments of more than 65,536 characters; here bytes, which are no fewer."""
+ENDING_BYTES = 80
+"""Room for the words on what is left out."""
 QUIET = (OK, IMPROVED, ACCEPTED)
 
 
 def verdicts_json(run: StoredRun, verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """Every verdict with its evidence, the outcome of every case, the tally, the gate's facts (null without a gate)."""
-    facts = facts_of(run.info)
+    """Every verdict with its evidence, the outcome of every case, the tally, the gate's facts (null without a gate), and
+    how much was left out (`partial`, null for a whole run)."""
+    facts, scope = facts_of(run.info), scope_of(run)
     return {
         "schema_version": VERDICTS_VERSION,
         "run": run.id,
         "started_at": run.info.get("started_at"),
         "machine_class": run.machine_class,
+        "complete": run.complete,
+        "partial": scope.to_json() if scope.partial else None,
         "gate": facts.to_json() if facts else None,
         "counts": counts(verdicts),
         "cases": {node_id: case_outcome(found) for node_id, found in by_case(verdicts).items()},
@@ -37,15 +42,33 @@ def verdicts_json(run: StoredRun, verdicts: Sequence[Verdict]) -> dict[str, Any]
     }
 
 
-def render_comment(verdicts: Sequence[Verdict], facts: GateFacts) -> str:
+def marker(run: StoredRun) -> str:
+    """The first line of the comment, by which a job finds its earlier one: '<!-- lmbench-gate: packages/one -->'.
+
+    It names the package, so that the gates of several packages keep a comment each in one pull request. The name can
+    neither end the HTML comment nor break the line.
+    """
+    package = str(run.info.get("package") or ".").encode(errors="surrogateescape")
+    name = quote(package, safe="/ ").replace("--", "-%2D")
+    return f"<!-- lmbench-gate: {name} -->"
+
+
+def render_comment(run: StoredRun, verdicts: Sequence[Verdict], facts: GateFacts) -> str:
     """A pull-request comment: the headline, what is not simply ok, and everything else folded; never above COMMENT_LIMIT."""
-    lines = [MARKER, f"### {escape(facts.headline(summary(verdicts)))}", ""]
-    lines += [f"> {escape(remark)}\n" for remark in facts.remarks()]
+    return fitting([marker(run), *decision(run, verdicts, facts.headline(summary(verdicts)))], COMMENT_LIMIT)
+
+
+def decision(run: StoredRun, verdicts: Sequence[Verdict], headline: str) -> list[str]:
+    """Lines of Markdown: the headline, how much it covers, what is not simply ok, everything else folded."""
+    package, facts = str(run.info.get("package") or "."), facts_of(run.info)
+    name = f"{escape(package)}: " if package != "." else ""
+    lines = [f"### {name}{escape(headline)}", ""]
+    lines += [f"> {escape(remark)}\n" for remark in filter(None, [scope_of(run).sentence, *(facts.remarks() if facts else ())])]
     loud, quiet = _split(verdicts)
     lines += [*_table(loud), ""] if loud else ["Nothing regressed.", ""] if quiet else []
     if quiet:
         lines += [f"<details><summary>{len(quiet)} more metrics</summary>", "", *_table(quiet), "", "</details>"]
-    return _fitting(lines)
+    return lines
 
 
 def _split(verdicts: Sequence[Verdict]) -> tuple[list[Verdict], list[Verdict]]:
@@ -80,13 +103,18 @@ def _needs_why(one: Verdict) -> bool:
     return one.outcome != OK and one.evidence is None
 
 
-def _fitting(lines: Sequence[str]) -> str:
-    """As many whole lines as fit; what is left out is said."""
+def fitting(lines: Sequence[str], limit: int) -> str:
+    """As many whole lines as fit into `limit` bytes of UTF-8; what is left out is said, and what is open is closed."""
+    whole = "\n".join(lines) + "\n"
+    if len(whole.encode(errors="replace")) <= limit:
+        return whole
     kept: list[str] = []
-    size = 0
+    size = ENDING_BYTES
     for line in lines:
-        size += len(line) + 1
-        if size > COMMENT_LIMIT:
-            return "\n".join([*kept, "", f"{len(lines) - len(kept)} more lines are in the job's reports."]) + "\n"
+        size += len(line.encode(errors="replace")) + 1
+        if size > limit:
+            break
         kept.append(line)
-    return "\n".join(kept) + "\n"
+    opened = sum(line.startswith("<details>") for line in kept) - kept.count("</details>")
+    closing = ["", "</details>"] * opened
+    return "\n".join([*kept, *closing, "", f"{len(lines) - len(kept)} more lines are in the job's reports."]) + "\n"

@@ -4,50 +4,117 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from lmbench.base.errors import StoreError
 from lmbench.base.files import write_atomically
 from lmbench.compare.verdicts import Verdict
 from lmbench.report.csv_rows import render_csv
 from lmbench.report.gate_facts import facts_of
 from lmbench.report.html import render_html
 from lmbench.report.markdown import render_markdown
-from lmbench.report.model import Report, build_reports
+from lmbench.report.model import Report, build_reports, suites_of
+from lmbench.report.scope import Scope, scope_of
 from lmbench.report.verdict_files import render_comment, verdicts_json
+from lmbench.store.latest import DATA, JOURNALS, Kept, from_journals, kept_of, newest, read_latest, write_latest
 from lmbench.store.runs import StoredRun, read_run
+from lmbench.suite.slugs import slug_of
 
 FORMATS: Mapping[str, Callable[[Report], str]] = {".md": render_markdown, ".html": render_html, ".csv": render_csv}
 
 
-def write_reports(run: StoredRun, verdicts: Sequence[Verdict], folder: Path) -> list[Path]:
-    """Write `<folder>/<suite>.md`, `.html` and `.csv` for every suite of the run; return the paths, suite by suite.
+@dataclass(slots=True, kw_only=True)
+class Written:
+    """The files of one run, suite by suite, and what could not be written or read."""
 
-    Verdicts also go to `verdicts.json`, and those of a gated run to `comment.md`, for a pull request.
+    paths: list[Path] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def file(self, path: Path, text: str) -> None:
+        """Write one file; a failure is noted, so that it costs no other file."""
+        try:
+            write_atomically(path, text.encode(errors="backslashreplace"))
+        except OSError as error:
+            self.problems.append(_unwritten(path, error))
+            return
+        self.paths.append(path)
+
+
+def write_run(run: StoredRun, verdicts: Sequence[Verdict], folder: Path) -> Written:
+    """Write `<folder>/<suite>.md`, `.html` and `.csv` for every suite of the run, and `verdicts.json`; a gated run also
+    gets `comment.md`, for a pull request.
+
+    Cases that this run has no values of are shown with those of the runs whose reports lie in `folder`, so that a report
+    is never replaced by a lesser one; the newest values of each case are kept in `<folder>/data/`.
     """
-    written = []
-    for report in build_reports(run, verdicts):
+    written = Written()
+    scope = scope_of(run)
+    kept = {suite: _earlier(run, scope.of(suite), suite, folder, written) for suite in suites_of(run, verdicts)}
+    for report in build_reports(run, verdicts, kept):
         for suffix, render in FORMATS.items():
-            path = folder / f"{report.slug}{suffix}"
-            write_atomically(path, render(report))
-            written.append(path)
+            written.file(folder / f"{report.slug}{suffix}", render(report))
+    for suite, entries in kept.items():
+        _keep(run, scope.of(suite), suite, entries, folder, written)
     facts = facts_of(run.info)
     if verdicts or facts is not None:
-        written.append(folder / "verdicts.json")
-        write_atomically(written[-1], json.dumps(verdicts_json(run, verdicts), indent=1, allow_nan=False) + "\n")
+        written.file(folder / "verdicts.json", json.dumps(verdicts_json(run, verdicts), indent=1, allow_nan=False) + "\n")
     if facts is not None:
-        written.append(folder / "comment.md")
-        write_atomically(written[-1], render_comment(verdicts, facts))
+        written.file(folder / "comment.md", render_comment(run, verdicts, facts))
     return written
+
+
+def write_reports(run: StoredRun, verdicts: Sequence[Verdict], folder: Path) -> list[Path]:
+    """As `write_run`; raises StoreError for what could not be written, once everything else is."""
+    written = write_run(run, verdicts, folder)
+    if written.problems:
+        raise StoreError("; ".join(written.problems))
+    return written.paths
 
 
 def rebuild(paths: Iterable[Path], folder: Path) -> list[Path]:
     """Write the reports of stored runs (JSON files or journals) with the verdicts stored in them.
 
-    Where two runs hold the same suite, the later path wins. Raises StoreError for a file that cannot be read.
+    Where two runs hold the same suite, the report is that of the newer run, with the older one's values of cases that
+    the newer one did not measure. Raises StoreError for a file that cannot be read.
     """
     written: dict[Path, None] = {}
-    for path in paths:
-        run = read_run(path)
+    for run in sorted(map(read_run, paths), key=lambda run: str(run.info.get("started_at") or "")):
         verdicts = [Verdict.from_json(data) for data in run.verdicts]
         written.update(dict.fromkeys(write_reports(run, verdicts, folder)))
     return list(written)
+
+
+def _data(folder: Path, suite: str) -> Path:
+    return folder / DATA / f"{slug_of(suite)}.json"
+
+
+def _earlier(run: StoredRun, scope: Scope, suite: str, folder: Path, written: Written) -> Mapping[str, Kept]:
+    """The newest values of the suite's cases before this run."""
+    path = _data(folder, suite)
+    try:
+        entries = read_latest(path)
+    except StoreError as error:
+        written.problems.append(str(error))
+        entries = []
+    measured = {record.case.node_id for record in run.records if record.failure is None}
+    if any(name not in measured for name in scope.declared):
+        journals = from_journals(folder / JOURNALS, path, run.id)
+        entries = [*(entry for entry in journals if entry.node_id.partition("::")[0] == suite), *entries]
+    return newest(entries)
+
+
+def _keep(run: StoredRun, scope: Scope, suite: str, earlier: Mapping[str, Kept], folder: Path, written: Written) -> None:
+    path = _data(folder, suite)
+    mine = [entry for entry in kept_of(run) if entry.node_id.partition("::")[0] == suite]
+    entries = newest([*earlier.values(), *mine])
+    if not entries:
+        return
+    try:
+        write_latest(path, suite, entries, scope.declared)
+    except OSError as error:
+        written.problems.append(_unwritten(path, error))
+
+
+def _unwritten(path: Path, error: OSError) -> str:
+    return f"{path}: cannot be written ({error.strerror or error}); expected a folder that takes reports; see --lmbench-reports"

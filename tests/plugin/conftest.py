@@ -19,7 +19,7 @@ cases:
     budget: {min_rounds: 5, max_rounds: 6, max_time_s: 0.2, min_warmup_rounds: 1, max_warmup_s: 0.2}
   size: {workload: memory, tokens: 8, tags: [slow]}
 """
-ENVIRONMENT = ("LMBENCH_CACHE", "PYTEST_ADDOPTS")
+ENVIRONMENT = ("LMBENCH_CACHE", "PYTEST_ADDOPTS", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE")
 
 Runner = Callable[..., pytest.RunResult]
 

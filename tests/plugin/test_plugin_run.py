@@ -62,7 +62,9 @@ def rescale(path: Path, *, times: float, sizes: float) -> None:
 def test_a_run_is_stored_compared_and_reported(bench: Bench, pytester: pytest.Pytester) -> None:
     first = bench("--benchmark-autosave", "--benchmark-compare", "--lmbench-slow")
     first.assert_outcomes(passed=2)
-    first.stdout.fnmatch_lines(["*speed*stub-fake-none*new*", "*2 cases: 2 new*", "*harness cost*", "*report: *reports/a.html*"])
+    first.stdout.fnmatch_lines(
+        ["*speed*stub-fake-none*new*", "*2 cases: 2 new*", "*harness cost*", "*report: *reports/root--a.html*"]
+    )
     (path,) = runs(pytester)
     data = stored(path)
     assert [entry["fullname"] for entry in data["benchmarks"]] == [SPEED, SIZE]
@@ -73,7 +75,7 @@ def test_a_run_is_stored_compared_and_reported(bench: Bench, pytester: pytest.Py
     assert "incomparable" not in second.stdout.str()
     assert len(runs(pytester)) + len(runs(pytester, rejected=True)) == 2
     written = {entry.name for entry in (pytester.path / "reports").iterdir()}
-    assert written == {"a.md", "a.html", "a.csv", "journal", "verdicts.json"}
+    assert written == {"root--a.md", "root--a.html", "root--a.csv", "data", "journal", "verdicts.json"}
 
 
 def test_pytest_benchmark_sees_exactly_the_recorded_samples(bench: Bench, pytester: pytest.Pytester) -> None:
@@ -182,7 +184,7 @@ def test_a_killed_session_leaves_every_finished_case_readable(pytester: pytest.P
     assert run.complete is False
     rebuilt = [sys.executable, "-m", "lmbench", "report", str(journal[0]), "--out", "rebuilt"]
     assert subprocess.run(rebuilt, cwd=pytester.path, check=False, capture_output=True).returncode == 0
-    assert "speed[stub-fake-none]" in (pytester.path / "rebuilt" / "a.csv").read_text()
+    assert "speed[stub-fake-none]" in (pytester.path / "rebuilt" / "root--a.csv").read_text()
 
 
 @pytest.mark.usefixtures("bench")

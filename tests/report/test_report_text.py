@@ -20,7 +20,7 @@ from lmbench.report.csv_rows import COLUMNS, render_csv
 from lmbench.report.flatten import leaves
 from lmbench.report.layout import MAIN, ordered
 from lmbench.report.markdown import escape, render_markdown
-from lmbench.report.model import Report, build_reports, slugs_of
+from lmbench.report.model import Report, build_reports
 from lmbench.report.terminal import render, render_harness, render_skipped
 from lmbench.store.runs import Skip, StoredRun, read_run
 from tests.report.synthetic import HARNESS, WORKLOADS, case, failed, record, store, with_values
@@ -191,13 +191,6 @@ def test_csv_cells_are_no_formulas(tmp_path: Path) -> None:
 def test_main_metrics_come_first_and_are_known() -> None:
     assert set(MAIN) == set(WORKLOADS)
     assert ordered("memory", ["zzz", "first_call_s", "peak_rss_bytes"]) == ["peak_rss_bytes", "first_call_s", "zzz"]
-
-
-def test_file_names_are_unique_and_tame() -> None:
-    assert slugs_of(["suites/quick.suite.yaml", "b.yml"]) == {"suites/quick.suite.yaml": "quick", "b.yml": "b"}
-    slugs = slugs_of(["a/q.suite.yaml", "b/q.suite.yaml", "../../etc/passwd", ""])
-    assert len(set(slugs.values())) == 4
-    assert all("/" not in slug and not slug.startswith(".") for slug in slugs.values())
 
 
 def test_flattened_leaves_carry_units() -> None:
