@@ -47,6 +47,7 @@ def report(runs: tuple[Path, ...], out: Path, storage: Path | None, *, as_matrix
     """Rebuild Markdown, HTML and CSV reports from stored RUNS (default: the newest stored run).
 
     A run is a JSON file below baselines/ or a journal (reports/journal/*.jsonl), also of a session that was killed.
+    Of several runs of one suite the newest counts; the others, and what --out holds, fill in cases that it did not measure.
 
     With --matrix instead one table per model, here and in matrix.md and matrix.html: what each compression level on each
     engine gains and loses against the fp32 parent, which cells are on the Pareto front, which to choose, which to drop.

@@ -14,6 +14,7 @@ ROOT = "root"
 JOINT = "--"
 LONGEST = 100
 """Characters, all ASCII; file systems take 255 bytes, and suffixes and temporary names need room."""
+LONGEST_LOG = 200
 REPORTS = ("verdicts", "comment", "index", "readme", "load", "matrix", "capacity", "training")
 FOLDERS = ("journal", "requests", "data", "site")
 DEVICES = ("con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10)))
@@ -45,6 +46,15 @@ def slug_of(suite: str) -> str:
     words = "-".join(re.findall("[a-z0-9]+", suite.removesuffix(SUFFIX).lower()))
     digits = digest(suite)[:_DIGITS]
     return f"{words[-(LONGEST - _DIGITS - 1) :].strip('-') or 'suite'}-{digits}"
+
+
+def log_name(suite: str, case: str) -> str:
+    """A file name without suffix for a log of one case: no two cases of any two suites share one."""
+    if suite in FIXED:
+        return case
+    name = f"{slug_of(suite)}.{case}"
+    short = len(name.encode(errors="replace")) <= LONGEST_LOG
+    return name if short else f"{slug_of(suite)}.{case[:LONGEST]}-{digest(case)[:_DIGITS]}"
 
 
 def _is_tame(suite: str) -> bool:

@@ -27,6 +27,7 @@ from lmbench.measure.clock import epoch_s, utc_now
 from lmbench.measure.measurement import Measurement
 from lmbench.measure.statistics import percentile
 from lmbench.suite.params import StressParams
+from lmbench.suite.slugs import log_name
 from lmbench.workloads.asks import Asks, asks_of, trace_of
 from lmbench.workloads.context import Context
 from lmbench.workloads.serving import Serving
@@ -148,7 +149,11 @@ def _now(shape: Shape, step: Step, pulse: Pulse) -> str:
 
 def _files(context: Context) -> Artifacts | None:
     """None where the run writes no files."""
-    return None if context.artifacts is None else Artifacts(folder=context.artifacts, case_id=context.case.id)
+    return (
+        None
+        if context.artifacts is None
+        else Artifacts(folder=context.artifacts, case_id=log_name(context.case.suite, context.case.id))
+    )
 
 
 def _writer(context: Context, files: Artifacts, started_s: float) -> RequestLogWriter:
