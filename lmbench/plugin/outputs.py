@@ -14,7 +14,7 @@ from lmbench.compare.verdicts import by_case
 from lmbench.plugin.declared import declared
 from lmbench.plugin.gate_options import fail_on
 from lmbench.plugin.options import reports_folder
-from lmbench.report.annotations import Spot, annotations
+from lmbench.report.annotations import Spot, commands_for
 from lmbench.report.markdown import LIMIT_BYTES
 from lmbench.report.step_summary import LEAST_BYTES, append_step_summary, headline, render_step_summary, room_in
 from lmbench.report.write import Written, write_run
@@ -73,7 +73,7 @@ def _annotations(run: Run) -> Iterator[str]:
         for node_id in by_case(run.verdicts)
     }
     failure = headline(run.stored(), run.verdicts, run.exitstatus) if run.exitstatus == NOT_DECIDED_STATUS else ""
-    return annotations(run.verdicts, spots, fail_on(run.config), failure)
+    return commands_for(run.verdicts, spots, fail_on(run.config), failure)
 
 
 def _spot(root: Path, place: Place) -> Spot:

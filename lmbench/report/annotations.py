@@ -27,7 +27,7 @@ class Spot:
     line: int
 
 
-def annotations(
+def commands_for(
     verdicts: Sequence[Verdict], spots: Mapping[str, Spot], fail_on: Collection[str], failure: str = ""
 ) -> Iterator[str]:
     """One command per case that fails the session (error) or that a person should look at (warning), at most SHOWN of
