@@ -12,6 +12,7 @@ import pytest
 from lmbench.compare.gate import NOT_DECIDED_STATUS
 from lmbench.compare.verdicts import by_case
 from lmbench.plugin.declared import declared
+from lmbench.plugin.endings import status as ended_with
 from lmbench.plugin.gate_options import fail_on
 from lmbench.plugin.options import reports_folder
 from lmbench.report.annotations import Spot, commands_for
@@ -60,9 +61,13 @@ def _step_summary(run: Run) -> Iterator[str]:
         if (room := room_in(path)) < LEAST_BYTES:
             yield f"the job summary is full ({LIMIT_BYTES - room:,} bytes): lmbench's part is left out"
             return
-        append_step_summary(path, render_step_summary(run.stored(), run.verdicts, run.exitstatus, reports, room))
+        append_step_summary(path, render_step_summary(run.stored(), run.verdicts, _status(run), reports, room))
     except OSError as error:
         yield f"GITHUB_STEP_SUMMARY: {path} cannot be written ({error.strerror or error}); the verdicts are in the reports"
+
+
+def _status(run: Run) -> int:
+    return ended_with(run.config) or run.exitstatus
 
 
 def _annotations(run: Run) -> Iterator[str]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lmbench.compare.gate import FAILED_STATUS, NOT_DECIDED_STATUS, summary
+from lmbench.compare.gate import summary
 from lmbench.compare.verdicts import ERROR, INCONCLUSIVE, REGRESSED, Verdict
-from lmbench.report.gate_facts import facts_of
+from lmbench.report.gate_facts import ANSWERS, facts_of
 from lmbench.report.markdown import LIMIT_BYTES
 from lmbench.report.verdict_files import decision, fitting
 from lmbench.store.runs import StoredRun
 
-ANSWERS = {0: "OK", FAILED_STATUS: "NOT OK", 2: "INTERRUPTED", NOT_DECIDED_STATUS: "NOT DECIDED"}
 LEAST_BYTES = 2_000
 """With less room than this nothing is written: half a table misleads."""
 
