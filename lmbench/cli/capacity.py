@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from lmbench.base.errors import SubjectError
+from lmbench.base.errors import StoreError, SubjectError
 from lmbench.capacity.demand import demand
 from lmbench.capacity.matching import Source
 from lmbench.capacity.measured import replica
@@ -21,7 +21,7 @@ from lmbench.capacity.plan_file import PlanRequest, load
 from lmbench.capacity.roofline import newest_points
 from lmbench.capacity.training import training_plans
 from lmbench.capacity.training_file import TrainingRequest, load_training
-from lmbench.cli.results import STORAGE
+from lmbench.cli.storage import every_run
 from lmbench.cli.stored import read_runs
 from lmbench.load.traces import read
 from lmbench.report.capacity import CapacityReport
@@ -33,6 +33,7 @@ from lmbench.report.table_text import say, show
 from lmbench.report.training_plan import TrainingReport
 from lmbench.report.training_plan_write import render_training, training_json, write_training
 from lmbench.store.imports import record_digest, run_files
+from lmbench.store.place import Place, nothing_in
 from lmbench.store.runs import StoredRun, read_run
 
 UNMET = 1
@@ -53,7 +54,7 @@ def _stored_options(command: click.decorators.FC) -> click.decorators.FC:
         "folders",
         multiple=True,
         type=click.Path(exists=True, file_okay=False, path_type=Path),
-        help=f"folder whose stored runs and journals are used, all machine classes; default: {STORAGE}",
+        help="folder whose stored runs and journals are used, all machine classes; default: where pytest stores them here",
     )
     return folders(click.option("--run", "files", multiple=True, type=_existing, help="one more run")(command))
 
@@ -186,14 +187,26 @@ def trained(request: TrainingRequest, plan_file: Path, runs: Sequence[StoredRun]
 
 
 def _stored(folders: Sequence[Path], files: Sequence[Path]) -> tuple[list[StoredRun], list[str]]:
-    """The runs below `folders` (default: the storage) and those in `files`; of the former, what could not be read is told."""
-    default = [Path(STORAGE)] if not folders and Path(STORAGE).is_dir() else []
-    found = dict.fromkeys(path for folder in (*folders, *default) for path in run_files(folder))
+    """The runs below `folders` (default: the storage) and those in `files`, and what is wrong with those left out."""
+    place, default = (None, Path()) if folders else _default(files)
+    found = dict.fromkeys(path for folder in ([default] if place is not None else folders) for path in run_files(folder))
+    if place is not None and not found and not files:
+        click.echo(nothing_in(place, default.resolve()), err=True)
     _tell(f"reading stored runs: {len(found) + len(files)}")
     problems: list[str] = []
     runs = [read_run(path) for path in files]
     runs.extend(read_runs(list(found), problems.append))
     return runs, problems
+
+
+def _default(files: Sequence[Path]) -> tuple[Place | None, Path]:
+    """The storage, when no folder is named; with files named, one that cannot be read is none."""
+    try:
+        return every_run(None)
+    except StoreError:
+        if not files:
+            raise
+        return None, Path()
 
 
 def _sources(runs: Iterable[StoredRun]) -> list[Source]:

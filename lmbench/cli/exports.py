@@ -13,28 +13,30 @@ from rich.console import Console
 from rich.table import Table
 
 from lmbench.base.files import write_atomically
+from lmbench.cli.storage import every_option, every_run, left_out, nothing
 from lmbench.cli.stored import read_runs
 from lmbench.report import exports
 from lmbench.store.imports import run_files
 from lmbench.store.rows import COLUMNS, rows
-from lmbench.store.runs import StoredRun, read_run
+from lmbench.store.runs import StoredRun
 
-ROOT = Path("baselines")
 FORMATS = ("csv", "jsonl", "parquet", "openmetrics", "mlflow")
 
 runs_argument = click.argument("runs", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-root_option = click.option(
-    "--root", type=click.Path(path_type=Path), default=ROOT, show_default=True, help="folder with one storage per machine class"
-)
 
 
-def stored(runs: Sequence[Path], root: Path) -> Iterator[StoredRun]:
-    """The named runs, or every one stored below `root`, of which a file that cannot be read is told and left out."""
-    run = None
-    for run in map(read_run, runs) if runs else read_runs(run_files(root), _left_out):
+def stored(runs: Sequence[Path], storage: str | None) -> Iterator[StoredRun]:
+    """The named runs, or every stored one; a file that cannot be read is named and left out."""
+    place, root = (None, Path()) if runs else every_run(storage)
+    problems: list[str] = []
+    count = records = 0
+    for run in read_runs(list(runs) or run_files(root), problems.append):
+        count, records = count + 1, records + len(run.records)
         yield run
-    if run is None:
-        raise click.UsageError(f"no stored run under {root}; name one, or run pytest with --benchmark-autosave")
+    for problem in problems:
+        left_out(problem)
+    if not records:
+        nothing(place, root, read=count, damaged=len(problems))
 
 
 @click.command()
@@ -42,14 +44,14 @@ def stored(runs: Sequence[Path], root: Path) -> Iterator[StoredRun]:
 @runs_argument
 @click.option("--out", type=click.Path(path_type=Path), help="file to write; default: standard output (not for parquet)")
 @click.option("--tracking-uri", help="where MLflow keeps its runs: a server or a database; default: where MLflow does")
-@root_option
-def export(form: str, runs: tuple[Path, ...], out: Path | None, tracking_uri: str | None, root: Path) -> None:
+@every_option
+def export(form: str, runs: tuple[Path, ...], out: Path | None, tracking_uri: str | None, storage: str | None) -> None:
     """Write stored RUNS (default: all) as FORMAT: csv, jsonl, parquet, openmetrics or mlflow.
 
     One row per case and metric; `lmbench query` without SQL lists the columns. openmetrics holds the newest value of each
     case, for a textfile collector. mlflow logs one run per record, and leaves alone what it has.
     """
-    table = rows(stored(runs, root))
+    table = rows(stored(runs, storage))
     if form == "mlflow":
         logged, place = exports.to_mlflow(table, tracking_uri)
         click.echo(f"{logged} records logged to {place}")
@@ -71,8 +73,8 @@ def export(form: str, runs: tuple[Path, ...], out: Path | None, tracking_uri: st
 @click.argument("sql", required=False)
 @runs_argument
 @click.option("--json", "as_json", is_flag=True, help="as JSON")
-@root_option
-def query(sql: str | None, runs: tuple[Path, ...], root: Path, *, as_json: bool) -> None:
+@every_option
+def query(sql: str | None, runs: tuple[Path, ...], storage: str | None, *, as_json: bool) -> None:
     """Run SQL (DuckDB) over all stored records, or over RUNS; without SQL, list the columns of the table `records`.
 
     \b
@@ -82,15 +84,11 @@ def query(sql: str | None, runs: tuple[Path, ...], root: Path, *, as_json: bool)
     if sql is None:
         _print(["column", "type", "meaning"], [(name, kind, about) for name, (kind, about) in COLUMNS.items()])
         return
-    names, found = exports.query(rows(stored(runs, root)), sql)
+    names, found = exports.query(rows(stored(runs, storage)), sql)
     if as_json:
         click.echo(json.dumps(exports.printable(names, found), indent=1))
     else:
         _print(names, found)
-
-
-def _left_out(problem: str) -> None:
-    click.echo(f"left out: {problem}", err=True)
 
 
 def _print(names: Sequence[str], found: Sequence[tuple[Any, ...]]) -> None:

@@ -16,6 +16,7 @@ from rich.table import Table
 from lmbench.base.errors import StoreError
 from lmbench.base.git import git, untrusted
 from lmbench.base.units import pretty_change
+from lmbench.cli.storage import project_root
 from lmbench.compare.gate import FAILED_STATUS, NOT_DECIDED_STATUS
 from lmbench.compare.history import (
     ALARM,
@@ -50,7 +51,7 @@ def _path_option(command: click.decorators.FC) -> click.decorators.FC:
 
 
 def _path(given: Path | None) -> Path:
-    return given if given is not None else history_path(Path.cwd(), machine_class().slug)
+    return given if given is not None else history_path(project_root(), machine_class().slug)
 
 
 @click.group()

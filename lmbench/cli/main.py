@@ -9,6 +9,7 @@ import click
 from lmbench import __version__
 from lmbench.base.errors import LmbenchError
 from lmbench.base.signals import ending_signals
+from lmbench.cli.baseline import baseline
 from lmbench.cli.capacity import capacity
 from lmbench.cli.data import cache, fetch
 from lmbench.cli.environments import env
@@ -19,7 +20,7 @@ from lmbench.cli.load import load
 from lmbench.cli.machine import ceilings, doctor
 from lmbench.cli.records import records
 from lmbench.cli.reference import metrics
-from lmbench.cli.results import baseline, report
+from lmbench.cli.report import report
 from lmbench.cli.site import site
 from lmbench.cli.suites import suites
 

@@ -9,10 +9,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from lmbench.cli.results import STORAGE
+from lmbench.cli.storage import every_option, every_run, left_out
 from lmbench.cli.stored import read_runs
 from lmbench.record.record import OK
 from lmbench.store.imports import import_runs, run_files
+from lmbench.store.place import nothing_in
 from lmbench.store.runs import StoredRun
 
 LOG_WIDTH = 1000
@@ -30,48 +31,48 @@ def records() -> None:
     """
 
 
-def _storage_option(command: click.decorators.FC) -> click.decorators.FC:
-    text = "folder that holds one folder per machine class"
-    folder = click.Path(file_okay=False, path_type=Path)
-    return click.option("--storage", type=folder, default=Path(STORAGE), show_default=True, help=text)(command)
-
-
 @records.command("import")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@_storage_option
-def import_files(files: tuple[Path, ...], storage: Path) -> None:
+@every_option
+def import_files(files: tuple[Path, ...], storage: str | None) -> None:
     """Merge FILES (stored runs or journals, of any machine) into the storage.
 
     Every file is checked before anything is written. A record that is there already is skipped and counted; nothing is
     overwritten. Imported runs feed plans and reports; `pytest --benchmark-compare` does not take them for baselines.
 
-    Exit status: 0 when done, 2 for a file that is damaged, of an unknown version or without records.
+    A stored file that cannot be read is named and not compared with.
+
+    Exit status: 0 when done, 2 for a file of FILES that is damaged, of an unknown version or without records.
     """
-    found = import_runs(files, storage)
+    found = import_runs(files, every_run(storage)[1], left_out)
     for one in found:
         place = f" -> {one.path}" if one.path else ""
-        click.echo(f"{one.source}: {one.machine_class}: {one.added} new, {one.known} known{place}")
+        failed = f", {one.failed} of them failed cases" if one.failed else ""
+        click.echo(f"{one.source}: {one.machine_class}: {one.added} new{failed}, {one.known} known{place}")
     added, known = sum(one.added for one in found), sum(one.known for one in found)
     click.echo(f"{added} records came in, {known} were known")
 
 
 @records.command("list")
-@_storage_option
-def list_records(storage: Path) -> None:
+@every_option
+def list_records(storage: str | None) -> None:
     """Show every stored run: machine class, suites, cases that worked, those that failed, when the newest was measured.
+
+    A damaged file is left out and named.
 
     Exit status: 0 when all could be read, 2 when one is damaged.
     """
+    place, folder = every_run(storage)
     table = Table("machine class", "run", "suite", "cases", "failed", "newest", box=None, pad_edge=False)
     problems: list[str] = []
-    for run in read_runs(run_files(storage), problems.append):
-        table.add_row(*_row(run, storage))
+    for run in read_runs(run_files(folder), problems.append):
+        table.add_row(*_row(run, folder))
     if table.row_count:
         Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False).print(table, markup=False)
     elif not problems:
-        click.echo(f"no stored run under {storage}; bring some with: lmbench records import FILE")
+        click.echo(f"{nothing_in(place, folder.resolve())}, or bring some with: lmbench records import FILE")
     for problem in problems:
-        click.echo(problem, err=True)
+        left_out(problem)
     sys.exit(DAMAGED if problems else 0)
 
 

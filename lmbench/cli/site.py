@@ -11,8 +11,8 @@ import click
 from lmbench.capacity.plan_file import load
 from lmbench.capacity.training_file import load_training
 from lmbench.cli.capacity import planned, trained
-from lmbench.cli.results import STORAGE
-from lmbench.cli.stored import read_parts
+from lmbench.cli.storage import every_option, every_run, left_out, nothing, project_root
+from lmbench.cli.stored import read_parts, read_runs
 from lmbench.compare.history import findings
 from lmbench.compare.nightly import series_of
 from lmbench.measure.clock import utc_now
@@ -22,7 +22,7 @@ from lmbench.site.nouns import Nightly
 from lmbench.store.history import read_history
 from lmbench.store.imports import run_files
 from lmbench.store.ledger import LEDGER, read_ledger
-from lmbench.store.runs import StoredRun, read_run
+from lmbench.store.runs import StoredRun
 
 _existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -31,25 +31,32 @@ _existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.argument("runs", nargs=-1, type=_existing)
 @click.option("--plan", "plans", multiple=True, type=_existing, help="a capacity plan to show, with a calculator; repeatable")
 @click.option("--training", "trainings", multiple=True, type=_existing, help="a training plan to show; repeatable")
-@click.option(
-    "--root", type=click.Path(file_okay=False, path_type=Path), default=Path(STORAGE), show_default=True, help="storage"
-)
+@every_option
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("reports/site"), show_default=True, help="folder to write to"
 )
-def site(runs: tuple[Path, ...], plans: tuple[Path, ...], trainings: tuple[Path, ...], root: Path, out: Path) -> None:
-    """Write all stored RUNS (default: everything below --root) as a static site, to be opened as a file or served.
+def site(runs: tuple[Path, ...], plans: tuple[Path, ...], trainings: tuple[Path, ...], storage: str | None, out: Path) -> None:
+    """Write all stored RUNS (default: everything in the storage) as a static site, to be opened as a file or served.
 
     What regressed, what cannot be told, what changed on purpose; the trend of every metric of every case with its changes of
     level; the compression matrix, load runs, training, rooflines, capacity plans with a calculator, environments and skipped
     cases. It needs no network and no server; files that an earlier build left in the folder are deleted, others are left alone.
 
-    Exit status: 0 when written, 2 for a usage error, a damaged plan, ledger or history, or a named run that cannot be read.
+    A stored file that cannot be read is left out and named.
+
+    Exit status: 0 when written, 2 when no run is stored or can be read, for a usage error and for a damaged plan, ledger or
+    history.
     """
     problems: list[str] = []
+    place, root = every_run(storage) if storage is not None or not runs else (None, project_root() / LEDGER.parent)
+    beside = root if storage is not None else project_root() / LEDGER.parent
     stored = gather(
-        _read(runs, root, problems), changes=read_ledger(root / LEDGER.name), nightly=_nightly(root), problems=problems
+        _read(runs, root, problems), changes=read_ledger(beside / LEDGER.name), nightly=_nightly(beside), problems=problems
     )
+    if not stored.trails:
+        for problem in problems:
+            left_out(problem)
+        nothing(place, root, read=len(stored.runs), damaged=len(problems))
     found = (planned(load(path), path, stored.declared_runs, problems) for path in plans)
     sized = [replace(report, runs=len(stored.runs)) for reports in found for report in reports]
     courses = [trained(load_training(path), path, stored.declared_runs, problems) for path in trainings]
@@ -58,12 +65,12 @@ def site(runs: tuple[Path, ...], plans: tuple[Path, ...], trainings: tuple[Path,
     first = out / "index.html"
     click.echo(f"{first}: {len(stored.runs)} runs, {len(stored.trails)} cases")
     for problem in problems:
-        click.echo(f"left out: {problem}", err=True)
+        left_out(problem)
 
 
 def _read(runs: Sequence[Path], root: Path, problems: list[str]) -> Iterator[StoredRun | Part]:
-    """The named runs, or every one below `root`; of the latter, what cannot be read is told and left out."""
-    yield from map(read_run, runs)
+    """The named runs, or every one below `root`; what cannot be read goes to `problems` and is left out."""
+    yield from read_runs(runs, problems.append)
     for part in () if runs else read_parts(run_files(root), read_part):
         problems.extend(part.problems)
         yield part

@@ -17,6 +17,7 @@ from lmbench.plugin.endings import only_note, protect
 from lmbench.plugin.endings import status as ended_with
 from lmbench.plugin.gate_options import GATE, settle_gate
 from lmbench.plugin.machine_info import settle_machine_info
+from lmbench.plugin.place import settle_collected, storage_line
 
 RUN = pytest.StashKey[Any]()
 
@@ -51,6 +52,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         run = _run(config)
         run.cases = cases
         run.slow = leave_out_slow(config, items)
+        settle_collected(config)
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:
+    """Name the storage: where nothing is configured, it is not known before suites were collected."""
+    return storage_line(config, items)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

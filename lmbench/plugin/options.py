@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from lmbench.measure.machine import machine_class
 from lmbench.plugin.gate_options import add_gate, of_tests_run_apart
+from lmbench.plugin.place import settle_storage
 
-MACHINE_CLASS = "{machine_class}"
 NO_REPORTS = "none"
 COMPARE_FAIL = "--benchmark-compare-fail"
 BARE_COMPARE = pytest.StashKey[bool]()
@@ -48,17 +47,13 @@ def reports_folder(config: pytest.Config) -> Path | None:
 
 
 def settle(config: pytest.Config) -> None:
-    """Fill {machine_class} into --benchmark-storage, and set right what pytest-benchmark's options would do silently.
+    """Settle where runs are stored, and set right what pytest-benchmark's options would do silently.
 
-    Runs before pytest-benchmark configures itself. A relative storage with the placeholder starts at rootdir, so
-    that runs started from other folders find the same baselines. A --benchmark-compare that swallowed a path, and a
+    Runs before pytest-benchmark configures itself. A --benchmark-compare that swallowed a path, and a
     comparison asked of processes that measure nothing (-n), are usage errors; of several --benchmark-compare-fail
     all count, where upstream keeps only the last.
     """
-    storage = str(config.getoption("benchmark_storage", "") or "")
-    if MACHINE_CLASS in storage:
-        filled = storage.replace(MACHINE_CLASS, machine_class().slug).removeprefix("file://")
-        config.option.benchmark_storage = f"file://{config.rootpath / filled}"
+    settle_storage(config)
     compare = config.getoption("benchmark_compare", None)
     if isinstance(compare, str) and _is_argument(config, compare):
         raise pytest.UsageError(

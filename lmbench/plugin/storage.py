@@ -8,6 +8,7 @@ from typing import Any
 from pytest_benchmark.storage.file import FileStorage
 from pytest_benchmark.utils import safe_dumps
 
+from lmbench.store.accept import REJECTED_BECAUSE
 from lmbench.store.files import REJECTED, save
 
 
@@ -26,6 +27,8 @@ class RunStorage(FileStorage):  # type: ignore[misc]
     def save(self, output_json: Any, name: str) -> None:
         """Write one run under the next number of its folder."""
         reason = self.why_rejected()
+        if reason and isinstance(output_json.get("lmbench"), dict):
+            output_json["lmbench"].setdefault("run", {})[REJECTED_BECAUSE] = reason
         root = self.path / REJECTED if reason else self.path
         target = save(root / self.default_machine_id, name, safe_dumps(output_json, ensure_ascii=True, indent=1))
         if reason:

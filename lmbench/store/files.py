@@ -105,16 +105,6 @@ def save(folder: Path, name: str, data: bytes | str) -> Path:
         raise
 
 
-def accept(storage: Path, which: int | Path) -> Path:
-    """Make a rejected run a baseline: move it into its machine's folder under the next number; return the new path.
-
-    `which` is the rejected file's number or its path. Raises StoreError as `rejected_run` does.
-    """
-    file = rejected_run(storage, which)
-    name = file.path.stem.split("_", 1)[1]
-    return publish(file.path, storage / file.machine_id, name)
-
-
 def rejected_run(storage: Path, which: int | Path) -> StoredFile:
     """The rejected run of that number or path.
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lmbench.base.digest import digest
+from lmbench.base.errors import StoreError
 from lmbench.record.codec import to_json
 from lmbench.record.record import ERROR, Record
 from lmbench.store.files import IMPORTED, number_of, save
@@ -31,6 +32,8 @@ class Import:
     path: Path | None
     added: int
     known: int
+    failed: int = 0
+    """Of those added, cases that failed: they count nowhere as a measurement."""
 
 
 def record_digest(record: Record) -> str:
@@ -45,23 +48,35 @@ def run_files(folder: Path) -> list[Path]:
     return sorted([*runs, *(path for path in folder.rglob("*.jsonl") if _is_journal(path))])
 
 
-def import_runs(files: Sequence[Path], storage: Path) -> list[Import]:
+def import_runs(files: Sequence[Path], storage: Path, left_out: Callable[[str], None] | None = None) -> list[Import]:
     """Merge `files` into `storage`, one new file per run and machine class, each written whole or not at all.
 
-    Raises StoreError, before anything is written, for a file that is damaged, of an unknown version or without records, and
-    for a damaged one in the storage, since what it holds cannot be told from what is new.
+    Raises StoreError, before anything is written, for a file that is damaged, of an unknown version or without records. A
+    damaged one in the storage is an error too, unless `left_out` takes what is wrong with it: what it holds may come twice.
     """
     runs = [_checked(path) for path in files]
     known: dict[str, set[str]] = {}
     for record in (record for run in runs for record in run.records):
         if record.machine_class not in known:
-            stored = map(read_run, run_files(storage / record.machine_class))
+            stored = _stored(run_files(storage / record.machine_class), left_out)
             known[record.machine_class] = {record_digest(one) for old in stored for one in old.records}
     return [
         _merged(run, machine_class, storage, known[machine_class])
         for run in runs
         for machine_class in dict.fromkeys(record.machine_class for record in run.records)
     ]
+
+
+def _stored(paths: Sequence[Path], left_out: Callable[[str], None] | None) -> Iterator[StoredRun]:
+    for path in paths:
+        try:
+            run = read_run(path)
+        except StoreError as error:
+            if left_out is None:
+                raise
+            left_out(str(error))
+            continue
+        yield run
 
 
 def _checked(path: Path) -> StoredRun:
@@ -89,7 +104,8 @@ def _merged(run: StoredRun, machine_class: str, storage: Path, known: set[str]) 
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", run.id).strip("-.") or "run"
         data = _file(replace(run, machine_class=machine_class), new.values())
         path = save(storage / machine_class / IMPORTED, name, json.dumps(data, allow_nan=False, indent=1))
-    return Import(source=run.path, machine_class=machine_class, path=path, added=len(new), known=len(own) - len(new))
+    failed, known_before = sum(one.status == ERROR for one in new.values()), len(own) - len(new)
+    return Import(source=run.path, machine_class=machine_class, path=path, added=len(new), known=known_before, failed=failed)
 
 
 def _file(run: StoredRun, records: Collection[Record]) -> dict[str, Any]:

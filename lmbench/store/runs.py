@@ -129,7 +129,8 @@ def _read_json_data(path: Path) -> dict[str, Any]:
     benchmarks = [entry for entry in file.get("benchmarks", []) if isinstance(entry, dict)]
     records = [extra["lmbench"] for entry in benchmarks if "lmbench" in (extra := entry.get("extra_info") or {})]
     if data is None:
-        return {"schema_version": RUN_SCHEMA_VERSION, "records": records, "run": {"complete": True}}
+        run = {"complete": True, "started_at": file["datetime"]} if isinstance(file.get("datetime"), str) else {"complete": True}
+        return {"schema_version": RUN_SCHEMA_VERSION, "records": records, "run": run}
     if not isinstance(data, dict):
         raise damaged(path, "a key 'lmbench' that is not an object")
     return {**data, "records": [*records, *data.get("failed", [])]}

@@ -185,7 +185,7 @@ def test_a_damaged_run_is_listed_as_such(here: Path) -> None:
     assert result.exit_code == 2
     assert broken.name in result.stderr and "plan.suite.yaml" in result.stdout
     empty = run("records", "list", "--storage", "none")
-    assert (empty.exit_code, "no stored run under none" in empty.stdout) == (0, True)
+    assert (empty.exit_code, "no stored run in none (--storage)" in empty.stdout) == (0, True)
 
 
 def test_what_was_imported_is_what_was_measured(here: Path, measured: Path) -> None:

@@ -1,4 +1,4 @@
-"""Numbered files: order, numbering, atomic and exclusive publication, accepting a rejected run."""
+"""Numbered files: order, numbering, atomic and exclusive publication, finding a rejected run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lmbench.base.errors import StoreError
-from lmbench.store.files import REJECTED, accept, list_all, list_runs, next_number, number_of, save
+from lmbench.store.files import REJECTED, list_all, list_runs, next_number, number_of, rejected_run, save
 from tests.report.synthetic import MACHINE_ID
 
 
@@ -58,20 +58,13 @@ def test_concurrent_saves_all_land_under_numbers_of_their_own(tmp_path: Path) ->
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{number:04d}_run.json" for number in range(1, 9)]
 
 
-def test_accept_moves_a_rejected_run_under_the_next_number(tmp_path: Path) -> None:
-    touch(tmp_path / MACHINE_ID / "0004_old.json")
-    rejected = touch(tmp_path / REJECTED / MACHINE_ID / "0002_slow_model.json")
-    target = accept(tmp_path, 2)
-    assert target == tmp_path / MACHINE_ID / "0005_slow_model.json"
-    assert target.is_file()
-    assert not rejected.exists()
-
-
-def test_accept_by_path_and_refusals(tmp_path: Path) -> None:
+def test_a_rejected_run_is_found_by_number_or_path(tmp_path: Path) -> None:
     one = touch(tmp_path / REJECTED / MACHINE_ID / "0001_a.json")
     touch(tmp_path / REJECTED / "Linux-CPython-3.12-64bit" / "0001_a.json")
+    two = touch(tmp_path / REJECTED / MACHINE_ID / "0002_b.json")
     with pytest.raises(StoreError, match="several rejected runs"):
-        accept(tmp_path, 1)
+        rejected_run(tmp_path, 1)
     with pytest.raises(StoreError, match="no rejected run"):
-        accept(tmp_path, 5)
-    assert accept(tmp_path, one).parent.name == MACHINE_ID
+        rejected_run(tmp_path, 5)
+    assert rejected_run(tmp_path, one).path == one
+    assert rejected_run(tmp_path, 2).path == two
