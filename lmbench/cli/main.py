@@ -11,6 +11,7 @@ from lmbench.base.errors import LmbenchError
 from lmbench.base.signals import ending_signals
 from lmbench.cli.baseline import baseline
 from lmbench.cli.capacity import capacity
+from lmbench.cli.compare import compare
 from lmbench.cli.data import cache, fetch
 from lmbench.cli.environments import env
 from lmbench.cli.exports import export, query
@@ -40,6 +41,7 @@ def cli() -> None:
                             lmbench env list          engines with an environment of their own
     While writing suites:   lmbench suites validate   every fault at once, with file and line
     After a run:            lmbench report            rebuild reports from stored runs
+                            lmbench compare last~1 last   is the newest run worse than the one before?
                             lmbench baseline list     what the next run is compared with
     Every night:            lmbench history check     what got slower, and since when?
     On a server:            lmbench load --url URL    what it sustains, what breaks first, does it recover?
@@ -61,6 +63,7 @@ for command in (
     doctor,
     ceilings,
     report,
+    compare,
     baseline,
     records,
     gate,

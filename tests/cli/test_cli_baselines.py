@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from lmbench.base.errors import StoreError
 from lmbench.cli.main import cli
 from lmbench.compare.ledger import accept
 from lmbench.compare.verdicts import ACCEPTED, OK, REGRESSED, Verdict
+from lmbench.store.baselines import recent
 from lmbench.store.files import list_all
 from lmbench.store.imports import import_runs
 from lmbench.store.ledger import LEDGER, read_ledger
-from tests.report.synthetic import MACHINE, MACHINE_ID, case, record, run_json, store
+from tests.report.synthetic import MACHINE, MACHINE_ID, case, failed, record, run_json, store
 
 NODE = case().node_id
 
@@ -157,3 +159,61 @@ def test_pruning_names_what_it_deletes_per_machine_id(storage: Path) -> None:
     assert f"rejected/{MACHINE_ID}/1" not in names(storage)
     assert f"rejected/{MACHINE_ID}/2" in names(storage)
     assert run("prune", storage, "--keep", "0").exit_code == 2
+
+
+def test_a_run_without_a_measurement_is_refused(storage: Path) -> None:
+    path = store(storage, 1, [failed("WorkerError", "killed by signal 11")], rejected=True)
+    result = run("accept", storage, "1", "--reason", "meant")
+    assert isinstance(result.exception, StoreError)
+    assert "found no measurement" in str(result.exception) and "killed by signal 11" in str(result.exception)
+    assert path.exists() and not Path(LEDGER).exists()
+    once = store(storage, 2, [record(mode="once")], rejected=True)
+    assert isinstance(run("accept", storage, "2", "--reason", "meant").exception, StoreError)
+    assert once.exists()
+
+
+def test_of_a_mixed_run_only_the_measured_cases_become_baselines_and_the_reason_is_kept(storage: Path) -> None:
+    good, bad = record(), failed("SubjectError", "no such layer", case=case(name="other"))
+    before = store(storage, 1, [record(case=case(name="other"))])
+    path = store(storage, 1, [good, bad], rejected=True)
+    data = json.loads(path.read_text())
+    data["lmbench"]["run"]["rejected_because"] = "1 case regressed or failed"
+    path.write_text(json.dumps(data))
+    result = run("accept", storage, "1", "--reason", " the layer goes next week ")
+    assert result.exit_code == 0, result.output
+    assert f"no baseline: {bad.case.node_id}: SubjectError: no such layer" in result.output
+    files = list_all(storage)
+    assert [(file.number, file.rejected) for file in files] == [(2, False), (1, False)]
+    known = recent(storage, [good.case.node_id, bad.case.node_id])
+    assert [len(known.of(one.case.node_id)) for one in (good, bad)] == [1, 1]
+    assert known.of(bad.case.node_id)[0].status == "ok" and before in known.sources
+    shown = run("show", storage, "2").output
+    assert "kept apart: 1 case regressed or failed" in shown
+    assert f"(was rejected/{MACHINE_ID}/0001_run.json): the layer goes next week" in shown
+    assert f"no baseline: {bad.case.node_id}: SubjectError: no such layer" in shown
+    assert "accepted: the layer goes next week" in run("list", storage).output
+    assert json.loads(files[0].path.read_text())["lmbench"]["failed"], "what failed is still in the file"
+
+
+def test_plain_tests_of_a_failed_session_can_be_accepted(storage: Path) -> None:
+    path = store(storage, 1, [], rejected=True)
+    path.write_text(json.dumps({"benchmarks": [{"fullname": "t.py::t", "stats": {"median": 0.1}}]}))
+    assert run("accept", storage, str(path), "--reason", "r").exit_code == 0
+    assert "accepted: r" in run("list", storage).output
+
+
+def test_pruning_spares_the_last_measurement_of_a_case_and_what_cannot_be_read(storage: Path) -> None:
+    store(storage, 1, [record(), record(case=case(name="other"))])
+    torn = store(storage, 2, [record()])
+    torn.write_text("{")
+    store(storage, 3, [record()])
+    store(storage, 4, [failed()])
+    done = run("prune", storage, "--keep", "1")
+    assert done.exit_code == 0, done.output
+    assert f"0003_run.json: it holds the last measurement of {NODE}" in done.output
+    assert "0001_run.json: it holds the last measurement of suites/inference.suite.yaml::other" in done.output
+    assert "0002_run.json: it cannot be read" in done.output
+    assert "0 of 4 runs deleted" in done.output
+    store(storage, 5, [record(), record(case=case(name="other"))])
+    assert "3 of 5 runs deleted" in run("prune", storage, "--keep", "1").output
+    assert {file.number for file in list_all(storage)} == {2, 5}
