@@ -15,7 +15,7 @@ from rich.console import Console
 from lmbench.base.catalogue import METRICS
 from lmbench.base.errors import StoreError
 from lmbench.base.registry import nearest
-from lmbench.cli.storage import left_out, machine_option, machine_runs
+from lmbench.cli.storage import known_renames, left_out, machine_option, machine_runs
 from lmbench.compare.comparability import environment_changes
 from lmbench.compare.gate import FAILED_STATUS, NOT_DECIDED_STATUS, counts, exit_fails
 from lmbench.compare.stored import Side, compare_runs, not_run
@@ -23,6 +23,7 @@ from lmbench.compare.verdicts import Verdict
 from lmbench.report.terminal import render
 from lmbench.store.choice import chosen
 from lmbench.store.plain import read_tests
+from lmbench.store.renames import Renames
 from lmbench.store.runs import StoredRun, read_run
 
 COMPARISON_VERSION = 1
@@ -74,14 +75,15 @@ def compare(
         sides = _sides(baseline, judged, storage)
     except StoreError as error:
         raise click.UsageError(str(error)) from None
-    found = compare_runs(*sides)
+    renames = known_renames(sides[0].run, sides[1].run)
+    found = compare_runs(*sides, renames)
     verdicts = [one for one in found if _wanted(one, cases, metrics)]
     if found and not verdicts:
         known = ", ".join(
             dict.fromkeys([one.metric or one.node_id for one in found] if metrics else [one.node_id for one in found])
         )
         raise click.UsageError(f"no verdict is of that case and metric; there are: {known}")
-    comparison = Comparison(baseline=sides[0], judged=sides[1], verdicts=tuple(verdicts), notes=tuple(_notes(*sides)))
+    comparison = Comparison(baseline=sides[0], judged=sides[1], verdicts=tuple(verdicts), notes=tuple(_notes(*sides, renames)))
     if as_json:
         click.echo(json.dumps(_json(comparison), indent=1, allow_nan=False))
     else:
@@ -113,10 +115,10 @@ def _wanted(verdict: Verdict, cases: Sequence[str], metrics: Sequence[str]) -> b
     return case and (not metrics or verdict.metric is None or verdict.metric in metrics)
 
 
-def _notes(baseline: Side, judged: Side) -> list[str]:
+def _notes(baseline: Side, judged: Side, renames: Renames) -> list[str]:
     """What a reader of the verdicts must know of the two runs."""
     before, now = baseline.run, judged.run
-    notes = [f"not run by the judged run: {name}" for name in not_run(baseline, judged)]
+    notes = [f"not run by the judged run: {name}" for name in not_run(baseline, judged, renames)]
     started = [str(run.info.get("started_at") or "") for run in (before, now)]
     if all(started) and started[0] > started[1]:
         notes.append("the baseline began after the run that is judged: are the two arguments swapped?")

@@ -16,7 +16,7 @@ from rich.table import Table
 from lmbench.base.errors import StoreError
 from lmbench.base.git import git, untrusted
 from lmbench.base.units import pretty_change
-from lmbench.cli.storage import project_root
+from lmbench.cli.storage import known_renames, project_root
 from lmbench.compare.gate import FAILED_STATUS, NOT_DECIDED_STATUS
 from lmbench.compare.history import (
     ALARM,
@@ -43,6 +43,7 @@ from lmbench.store.history import (
     history_path,
     read_history,
 )
+from lmbench.store.renames import renamed_history
 
 
 def _path_option(command: click.decorators.FC) -> click.decorators.FC:
@@ -218,7 +219,7 @@ def _series_json(key: tuple[str, str], points: Sequence[Point], known: History) 
 
 
 def _known(path: Path) -> History:
-    known = read_history(path)
+    known = renamed_history(read_history(path), known_renames())
     if not known.pins:
         raise StoreError(f"{path} has no pin; run: lmbench history pin COMMIT")
     return known

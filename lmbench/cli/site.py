@@ -17,11 +17,12 @@ from lmbench.compare.history import findings
 from lmbench.compare.nightly import series_of
 from lmbench.measure.clock import utc_now
 from lmbench.site.build import build_site
-from lmbench.site.gather import Part, gather, read_part
+from lmbench.site.gather import Part, all_renames, gather, read_part
 from lmbench.site.nouns import Nightly
 from lmbench.store.history import read_history
 from lmbench.store.imports import run_files
 from lmbench.store.ledger import LEDGER, read_ledger
+from lmbench.store.renames import RENAMES, Renames, read_renames, renamed_history
 from lmbench.store.runs import StoredRun
 
 _existing = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -50,9 +51,14 @@ def site(runs: tuple[Path, ...], plans: tuple[Path, ...], trainings: tuple[Path,
     problems: list[str] = []
     place, root = every_run(storage) if storage is not None or not runs else (None, project_root() / LEDGER.parent)
     beside = root if storage is not None else project_root() / LEDGER.parent
+    renames = read_renames(beside / RENAMES.name)
     stored = gather(
-        _read(runs, root, problems), changes=read_ledger(beside / LEDGER.name), nightly=_nightly(beside), problems=problems
+        _read(runs, root, problems),
+        changes=read_ledger(beside / LEDGER.name),
+        problems=problems,
+        renames=renames,
     )
+    stored = replace(stored, nightly=tuple(_nightly(beside, all_renames(renames, stored.runs))))
     if not stored.trails:
         for problem in problems:
             left_out(problem)
@@ -76,8 +82,8 @@ def _read(runs: Sequence[Path], root: Path, problems: list[str]) -> Iterator[Sto
         yield part
 
 
-def _nightly(root: Path) -> list[Nightly]:
-    known = {path.stem: read_history(path) for path in sorted((root / "history").glob("*.jsonl"))}
+def _nightly(root: Path, renames: Renames) -> list[Nightly]:
+    known = {path.stem: renamed_history(read_history(path), renames) for path in sorted((root / "history").glob("*.jsonl"))}
     return [
         Nightly(machine_class=name, series=series_of(history), findings=tuple(findings(history)))
         for name, history in known.items()

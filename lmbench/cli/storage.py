@@ -7,8 +7,11 @@ from typing import NoReturn
 
 import click
 
+from lmbench.store.choice import newest_runs
 from lmbench.store.place import FILE, MACHINE_CLASS, Place, folder_of, named, nothing_in, place
 from lmbench.store.pytest_settings import settings_of
+from lmbench.store.renames import RENAMES, Renames, read_renames, renames_of
+from lmbench.store.runs import StoredRun
 
 MACHINE = "folder of stored runs; default: where pytest stores them here"
 EVERY = "folder that holds the stored runs of all machine classes; default: where pytest stores them here"
@@ -56,6 +59,18 @@ def project_root() -> Path:
     """pytest's root for this working folder, as seen from there: baselines/changes.yaml and its like lie below it."""
     root, cwd = settings_of(Path.cwd()).root, Path.cwd()
     return Path() if root == cwd else root
+
+
+def known_renames(*runs: StoredRun) -> Renames:
+    """Former names of cases: renames.yaml, and what the sessions of `runs` (default: the newest stored one) knew."""
+    written = read_renames(project_root() / RENAMES)
+    found = place() if not runs else None
+    if found is not None and found.folder is not None:
+        runs = tuple(newest_runs(found.folder, 1, lambda _: None))
+    known = Renames()
+    for run in runs:
+        known = known.joined(renames_of(run.info))
+    return known.joined(written.table)
 
 
 def left_out(problem: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from lmbench.compare import metrics
 from lmbench.compare.comparability import comparable, why_incomparable
@@ -36,7 +37,7 @@ def compare_case(record: Record, baselines: Sequence[Record], reruns: Sequence[R
     can_fail = tripwired(record)
     names = dict.fromkeys([*record.metrics, *stored[0].metrics])
     judged = (metrics.judge_metric(name, heads, stored, can_fail=name in can_fail) for name in names)
-    return [verdict for verdict in judged if verdict is not None]
+    return [_named(verdict, stored[0].case.node_id) for verdict in judged if verdict is not None]
 
 
 def suspects(record: Record, baselines: Sequence[Record]) -> tuple[str, ...]:
@@ -76,6 +77,13 @@ def compare_missing(
             continue
         found.append(Verdict(node_id=node_id, metric=None, outcome=MISSING, why=why))
     return found
+
+
+def _named(verdict: Verdict, stored_as: str) -> Verdict:
+    """The verdict; where the stored runs have the case under another name, it says so."""
+    if verdict.node_id == stored_as:
+        return verdict
+    return replace(verdict, why=f"{verdict.why}; renamed, the stored runs have it as {stored_as}")
 
 
 def _heads(record: Record, reruns: Sequence[Record]) -> tuple[Record, ...]:

@@ -36,7 +36,7 @@ def compare_test(now: PlainTest, stored: Sequence[PlainTest], reruns: Sequence[P
         node_id=now.node_id,
         metric=PLAIN,
         outcome=OUTCOMES[judgement.state],
-        why=_why(judgement, heads, old),
+        why=f"{_why(judgement, heads, old)}{_renamed(now, usable[0])}",
         unit="s",
         better=LOWER,
         baseline=baseline,
@@ -52,6 +52,10 @@ def other_machine(old: PlainTest, now: PlainTest) -> tuple[str, ...]:
     """'cpu count 2 -> 4', one per fact in which the machines differ; nothing when none is known to."""
     shared = [key for key in old.machine if key in now.machine]
     return tuple(f"{key} {old.machine[key]} -> {now.machine[key]}" for key in shared if old.machine[key] != now.machine[key])
+
+
+def _renamed(now: PlainTest, stored: PlainTest) -> str:
+    return "" if now.node_id == stored.node_id else f"; renamed, the stored runs have it as {stored.node_id}"
 
 
 def _why(judgement: tripwire.Judgement, heads: Sequence[float], old: Sequence[float]) -> str:

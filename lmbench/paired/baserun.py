@@ -31,7 +31,7 @@ def against_base(
     """
     verdicts: list[Verdict] = []
     for job in jobs:
-        if declared_otherwise(job, sides.base):
+        if declared_otherwise(job, sides.base, sides.renames):
             continue
         base = _run(job, setting, sides.base, say=say)
         if isinstance(base, str):

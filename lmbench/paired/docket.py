@@ -105,6 +105,9 @@ class Docket:
         if not any(name in names for name in measured):
             why = f"none of {', '.join(names)} was measured in every pair"
             verdicts.append(Verdict(node_id=job.node_id, metric=None, outcome=INCONCLUSIVE, why=why))
+        before = entry.pairs[0].base_id
+        if before and before != job.node_id:
+            verdicts = [replace(one, why=f"{one.why}; renamed, the base has it as {before}") for one in verdicts]
         return verdicts
 
     def _verdict(self, entry: Entry, name: str, *, decides: bool) -> Verdict:

@@ -54,6 +54,8 @@ class CasePair:
     calls: tuple[int, int] = (0, 0)
     """Calls per round really made, base and head: they differ only where work was injected."""
     wall_s: float = 0.0
+    base_id: str = ""
+    """What the base calls the case, where that is known."""
     side: str = ""
     absent: bool = False
     """The side does not have the case, or declares it differently: nobody's fault, yet nothing to compare."""

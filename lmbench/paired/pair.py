@@ -32,6 +32,7 @@ from lmbench.paired.protocol import (
     step_of,
 )
 from lmbench.run.isolate import Place
+from lmbench.store.renames import NO_RENAMES, Renames
 
 START_TIMEOUT_S = 300.0
 LEAVE_TIMEOUT_S = 60.0
@@ -55,6 +56,8 @@ class Sides:
     foreign: Path | None = None
     inject: str = ""
     """Extra counted work of the head, to try the gate itself: see protocol.INJECT."""
+    renames: Renames = NO_RENAMES
+    """Under which names the base may have the head's cases."""
 
 
 Say = Callable[[str], None]
@@ -130,8 +133,8 @@ class _Both:
             raise
         self.order = order
         self.shared = [job.node_id for job in self.jobs if not self._lack(job)]
-        for worker in self.workers.values():
-            worker.do("plan", node_ids=self.shared)
+        for name, worker in self.workers.items():
+            worker.do("plan", node_ids=[self._name(name, node_id) for node_id in self.shared])
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -143,15 +146,30 @@ class _Both:
         padding = "x" * int(self.rng.integers(0, MOST_PADDING))
         inject = self.sides.inject if name == HEAD else "," * len(self.sides.inject)  # as long as the head's, and empty
         env = {**place.env, "PYTHONHASHSEED": seed, PADDING: padding, INJECT: inject}
-        files = [file for file in dict.fromkeys(job.file for job in self.jobs) if (place.root / file).exists()]
+        files = [file for file in dict.fromkeys(self._files(name)) if (place.root / file).exists()]
         arguments = [f"--rootdir={place.root}", *self.sides.arguments, *files]
         foreign = self.sides.foreign if name == BASE else None
         return Worker(replace(place, env=env), arguments, foreign=foreign, say=self.say)
 
+    def _files(self, name: str) -> Iterator[str]:
+        """The files that a side collects: in the base also those in which a case was before."""
+        for job in self.jobs:
+            yield job.file
+            if name == BASE:
+                yield from (former.partition("::")[0] for former in self.sides.renames.former(job.node_id))
+
+    def _name(self, name: str, node_id: str) -> str:
+        """What a side calls a case of the head; its own name where the base has none of the former ones either."""
+        if name == HEAD:
+            return node_id
+        return self.sides.renames.resolve(node_id, self.offers[BASE].cases) or node_id
+
     def gone(self) -> Iterator[CasePair]:
-        """Benchmarks that were removed or renamed."""
+        """Benchmarks that were removed, or renamed without a word about it."""
+        renames = self.sides.renames
         for node_id in self.offers[BASE].cases:
-            if node_id not in self.offers[HEAD].cases and not self.offers[HEAD].errors:
+            kept = {node_id, renames.current(node_id)} & set(self.offers[HEAD].cases)
+            if not kept and not self.offers[HEAD].errors:
                 yield CasePair(
                     node_id=node_id, side=HEAD, absent=True, failure="the base has this case and the head does not any more"
                 )
@@ -185,7 +203,8 @@ class _Both:
                 return _failed(job, name, FOREIGN.format(count=len(outcome.foreign), first=outcome.foreign[0]))
             if outcome.outcome != PASSED:
                 return _failed(job, name, f"{outcome.outcome} after it measured: {outcome.message}")
-        return summarise(job.node_id, found, loops=loops, clock=head.clock, wall_s=CLOCK.now() - started)
+        pair = summarise(job.node_id, found, loops=loops, clock=head.clock, wall_s=CLOCK.now() - started)
+        return replace(pair, base_id=self._name(BASE, job.node_id))
 
     def end(self) -> None:
         """Let both go."""
@@ -219,14 +238,14 @@ class _Both:
         """Why there is nothing to compare: a tree that does not import, a case that one side lacks or declares differently."""
         for name in (HEAD, BASE):
             offer = self.offers[name]
-            if job.node_id in offer.cases:
+            if self._name(name, job.node_id) in offer.cases:
                 continue
             error = next((text for where, text in offer.errors.items() if where and job.node_id.startswith(where)), None)
             error = error or (next(iter(offer.errors.values())) if "" in offer.errors else None)
             if error is not None:
                 return CasePair(node_id=job.node_id, side=name, failure=f"the {name} tree cannot be collected: {error}")
             return CasePair(node_id=job.node_id, side=name, absent=True, failure=f"the {name} tree does not have this case")
-        if self.offers[BASE].cases[job.node_id] != self.offers[HEAD].cases[job.node_id]:
+        if self.offers[BASE].cases[self._name(BASE, job.node_id)] != self.offers[HEAD].cases[job.node_id]:
             return CasePair(node_id=job.node_id, side=BASE, absent=True, failure="the case is declared differently in the base")
         return None
 

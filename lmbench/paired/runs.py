@@ -18,6 +18,7 @@ from lmbench.plan.expand import expand
 from lmbench.record.record import Record
 from lmbench.run.execute import Setting
 from lmbench.run.isolate import Place, run_isolated
+from lmbench.store.renames import NO_RENAMES, Renames
 from lmbench.suite.load import load
 
 COMPARED_KINDS = ("time", "rate", "memory")
@@ -28,7 +29,7 @@ def run_both(
     job: Job, sides: Sides, setting: Setting, rng: np.random.Generator, say: Callable[[str], None]
 ) -> tuple[CasePair, Mapping[str, Record]]:
     """Run `job` once on each side, in random order; the pair's numbers, and both records."""
-    lack = declared_otherwise(job, sides.base)
+    lack = declared_otherwise(job, sides.base, sides.renames)
     if lack:
         return CasePair(node_id=job.node_id, side=BASE, absent=True, failure=lack), {}
     order = [BASE, HEAD] if rng.random() < 0.5 else [HEAD, BASE]
@@ -43,7 +44,8 @@ def run_both(
         failure = records[name].failure
         if failure is not None:
             return CasePair(node_id=job.node_id, side=name, failure=f"{name}: {failure.kind}: {failure.message}"), records
-    return _numbers(job.node_id, records[BASE], records[HEAD], CLOCK.now() - started), records
+    pair = _numbers(job.node_id, records[BASE], records[HEAD], CLOCK.now() - started)
+    return replace(pair, base_id=base_name(job, sides.base, sides.renames)), records
 
 
 def run_one(job: Job, setting: Setting, place: Place, say: Callable[[str], None]) -> Record:
@@ -53,16 +55,26 @@ def run_one(job: Job, setting: Setting, place: Place, say: Callable[[str], None]
     return run_isolated(job.case, replace(setting, once=False), lambda text: say(f"{place.name}: {text}"), place)
 
 
-def declared_otherwise(job: Job, base: Place) -> str:
-    """Why the base's suite does not have this very case, or nothing."""
+def declared_otherwise(job: Job, base: Place, renames: Renames = NO_RENAMES) -> str:
+    """Why the base's suite does not have this very case, under its own name or a former one, or nothing."""
     if job.case is None:
         return ""
-    declared = _declared(base.root, job.case.suite)
+    name = base_name(job, base, renames)
+    declared = _declared(base.root, name.partition("::")[0])
     if isinstance(declared, str):
         return declared
-    if job.node_id not in declared:
+    if name not in declared:
         return "the base tree does not have this case"
-    return "" if declared[job.node_id] == job.case.digest else "the case is declared differently in the base"
+    return "" if declared[name] == job.case.digest else "the case is declared differently in the base"
+
+
+def base_name(job: Job, base: Place, renames: Renames) -> str:
+    """What the base calls the job's case; its own name where the base has none of its names."""
+    for name in (job.node_id, *renames.former(job.node_id)):
+        declared = _declared(base.root, name.partition("::")[0])
+        if not isinstance(declared, str) and name in declared:
+            return name
+    return job.node_id
 
 
 @cache

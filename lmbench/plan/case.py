@@ -42,6 +42,8 @@ class Case:
     gate: Mapping[str, float] = field(default_factory=dict)
     """Metric -> largest tolerated relative change for the worse."""
     timeout_s: float = 600.0
+    was: tuple[str, ...] = field(default=(), compare=False)
+    """Former node ids, as the suite declares them; no part of what is measured and not kept in records."""
 
     @property
     def id(self) -> str:
@@ -67,7 +69,7 @@ class Case:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; `from_json` gives an equal case back."""
-        return asdict(self) | {"tags": list(self.tags)}
+        return {key: value for key, value in asdict(self).items() if key != "was"} | {"tags": list(self.tags)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Case:

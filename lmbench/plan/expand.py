@@ -14,6 +14,7 @@ from lmbench.base.entry import Entry
 from lmbench.base.errors import ConfigError, Problem
 from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS, WORKLOADS, resolve
 from lmbench.plan.case import Case, Choice
+from lmbench.plan.former import former_ids, misnamed
 from lmbench.suite.document import Document, KeyPath, dotted
 from lmbench.suite.load import Suite
 from lmbench.suite.names import model_kind, nested
@@ -47,6 +48,7 @@ def expand(suite: Suite, root: Path) -> list[Case]:
         if not cells:
             problems.append(_no_cells(suite, name))
         cases += [_case(suite, root, axes, name, cell, tags) for cell, tags in cells.items()]
+    problems += misnamed(suite, cases)
     if problems:
         raise ConfigError(problems)
     return cases
@@ -119,6 +121,7 @@ def _case(suite: Suite, root: Path, axes: _Axes, name: str, cell: Coordinates, t
         tags=tuple(dict.fromkeys((*suite.spec.tags, *spec.tags, *tags))),
         gate={**suite.spec.gate, **spec.gate},
         timeout_s=spec.timeout_s,
+        was=former_ids(suite.shown_as, "-".join(cell), spec.was),
     )
 
 

@@ -140,7 +140,8 @@ class Gate:
         arguments = (f"-c{ini.relative_to(root)}",) if ini is not None and ini.is_relative_to(root) else ()
         head = head_place(root)
         if base is None:
-            yield Sides(base=Place(name="base", root=root, python=str(python)), head=head, arguments=arguments)
+            place = Place(name="base", root=root, python=str(python))
+            yield Sides(base=place, head=head, arguments=arguments, renames=self.run.renames)
             return
         try:
             with worktree(base) as checkout:
@@ -148,7 +149,8 @@ class Gate:
                 self.problems += checkout.notes
                 place = base_place(checkout.root, base, root, python)
                 self._lend(place)
-                yield Sides(base=place, head=head, arguments=arguments, foreign=base.toplevel)
+                renames = self.run.renames
+                yield Sides(base=place, head=head, arguments=arguments, foreign=base.toplevel, renames=renames)
         except ConfigError as error:
             raise pytest.UsageError(str(error)) from None
 

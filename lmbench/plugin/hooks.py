@@ -53,6 +53,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         run.cases = cases
         run.slow = leave_out_slow(config, items)
         settle_collected(config)
+        run.renames  # noqa: B018 - a fault in renames.yaml is shown before anything is measured
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:

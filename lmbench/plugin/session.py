@@ -31,6 +31,7 @@ from lmbench.plugin.gate_options import GATE, fail_on
 from lmbench.plugin.options import BARE_COMPARE, reports_folder
 from lmbench.plugin.outputs import package_of, publish, write_files
 from lmbench.plugin.progress import Progress
+from lmbench.plugin.renames import session_renames
 from lmbench.plugin.storage import RunStorage
 from lmbench.plugin.summary import summarise
 from lmbench.record.codec import to_json
@@ -44,6 +45,7 @@ from lmbench.run.isolate import run_isolated
 from lmbench.run.prepare import artifacts_first, ceilings_first
 from lmbench.store.baselines import Baselines, only, recent
 from lmbench.store.journal import Journal
+from lmbench.store.renames import Renames
 from lmbench.store.runs import RUN_SCHEMA_VERSION, Skip, StoredRun
 
 JOURNALS_KEPT = 20
@@ -81,6 +83,11 @@ class Run:
     def collected(self) -> dict[str, Case]:
         """Cases by node id; complete once collection is."""
         return {case.node_id: case for case in self.cases}
+
+    @cached_property
+    def renames(self) -> Renames:
+        """Former names of cases and tests."""
+        return session_renames(self.config.rootpath, self.cases)
 
     # -- measuring --------------------------------------------------------------------------------------------------
 
@@ -173,9 +180,9 @@ class Run:
             storage, machine_id = Path(session.storage.path), session.machine_id
             try:
                 if bare:
-                    self.baselines = recent(storage, self.collected, machine_id=machine_id)
+                    self.baselines = recent(storage, self.collected, machine_id=machine_id, renames=self.renames)
                 else:
-                    self.baselines = only(storage, which, self.collected, machine_id=machine_id)
+                    self.baselines = only(storage, which, self.collected, machine_id=machine_id, renames=self.renames)
             except StoreError as error:
                 self.baselines = Baselines(problems=(str(error),))
         return self.baselines
@@ -269,6 +276,7 @@ class Run:
             info={
                 "started_at": self.started_at,
                 "finished_at": self.finished_at,
+                **({"renames": dict(self.renames.table)} if self.renames.table else {}),
                 **({"gate": self.gate_facts.to_json()} if self.gate_facts else {}),
                 "package": package_of(self.config),
                 "scope": scope_json(self),

@@ -15,6 +15,7 @@ from lmbench.plan.case import Case
 from lmbench.record.record import ONCE, Record
 from lmbench.site.nouns import Key, Latest, Nightly, Point, Stored, Trail
 from lmbench.store.ledger import Change
+from lmbench.store.renames import NO_RENAMES, Renames, renames_of
 from lmbench.store.runs import StoredRun, read_run
 
 LONGEST_SLUG = 80
@@ -93,6 +94,13 @@ class Part:
                 trail = self.trails.setdefault((record.machine_class, record.case.node_id), _Growing())
                 trail.add((record.started_at, record.environment), _point(record, place), record)
 
+    def rename(self, renames: Renames) -> None:
+        """Join the trails of cases that have another name now with those of that name."""
+        for key in list(self.trails):
+            current = (key[0], renames.current(key[1]))
+            if current != key:
+                self._append(current, self.trails.pop(key), 0)
+
     def join(self, other: Part) -> None:
         """The runs of `other` after these."""
         shift = len(self.runs)
@@ -100,9 +108,12 @@ class Part:
         for latest in other.latest.values():
             self._see(latest)
         for key, theirs in other.trails.items():
-            mine, kept = self.trails.setdefault(key, _Growing()), theirs.kept()
-            for place, (once, point) in enumerate(zip(theirs.seen, theirs.points, strict=True)):
-                mine.add(once, replace(point, run=point.run + shift), kept.get(place))
+            self._append(key, theirs, shift)
+
+    def _append(self, key: Key, theirs: _Growing, shift: int) -> None:
+        mine, kept = self.trails.setdefault(key, _Growing()), theirs.kept()
+        for place, (once, point) in enumerate(zip(theirs.seen, theirs.points, strict=True)):
+            mine.add(once, replace(point, run=point.run + shift), kept.get(place))
 
     def _see(self, latest: Latest) -> None:
         key = (latest.machine_class, latest.suite)
@@ -129,8 +140,11 @@ def gather(
     changes: Sequence[Change] = (),
     nightly: Sequence[Nightly] = (),
     problems: Sequence[str] = (),
+    renames: Renames = NO_RENAMES,
 ) -> Stored:
     """Everything of `runs`; a record that several files hold counts once, one that only tested correctness does not count.
+
+    A case that was renamed, by `renames` or by what a newer run's session knew, has one trail under the name it has now.
 
     `problems` may still grow while `runs` is read.
     """
@@ -140,6 +154,7 @@ def gather(
             whole.join(one)
         else:
             whole.take(one)
+    whole.rename(all_renames(renames, whole.runs))
     light, table = whole.runs, whole.trails
     places = sorted(range(len(light)), key=lambda place: (started(light[place]), place))
     moved = {old: new for new, old in enumerate(places)}
@@ -154,6 +169,14 @@ def gather(
         nightly=tuple(nightly),
         problems=tuple(problems),
     )
+
+
+def all_renames(written: Renames, runs: Iterable[StoredRun]) -> Renames:
+    """What is written in renames.yaml, over what the sessions of `runs` knew, the newest first."""
+    known = NO_RENAMES
+    for run in sorted(runs, key=started):
+        known = known.joined(renames_of(run.info))
+    return known.joined(written.table)
 
 
 def started(run: StoredRun) -> str:

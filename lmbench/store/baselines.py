@@ -10,6 +10,7 @@ from typing import Any
 from lmbench.base.errors import StoreError
 from lmbench.record.record import FULL, OK, Record
 from lmbench.store.files import list_runs, number_of
+from lmbench.store.renames import NO_RENAMES, Renames
 from lmbench.store.runs import StoredRun, read_run
 
 BASELINE_RUNS = 5
@@ -42,13 +43,14 @@ def recent(
     k: int = BASELINE_RUNS,
     max_files: int = MAX_FILES,
     machine_id: str | None = None,
+    renames: Renames = NO_RENAMES,
 ) -> Baselines:
     """The `k` newest records of each wanted case.
 
     Files are read newest first, at most `max_files`, and no more once every wanted case has `k` records.
     Records of failed cases and of mode 'once' are no baselines. Damaged files are left out and named in `problems`.
     """
-    gathered = _Gathering(wanted=frozenset(node_ids), k=k)
+    gathered = _Gathering(wanted=frozenset(node_ids), k=k, renames=renames)
     for path in list_runs(storage, machine_id)[:max_files]:
         gathered.read(path)
         if gathered.satisfied:
@@ -56,7 +58,14 @@ def recent(
     return gathered.result()
 
 
-def only(storage: Path, which: str, node_ids: Collection[str], *, machine_id: str | None = None) -> Baselines:
+def only(
+    storage: Path,
+    which: str,
+    node_ids: Collection[str],
+    *,
+    machine_id: str | None = None,
+    renames: Renames = NO_RENAMES,
+) -> Baselines:
     """The stored run `which`: a path, a number ('0003' or '3') or the beginning of a file name.
 
     Raises StoreError when nothing matches or the file cannot be read.
@@ -65,7 +74,7 @@ def only(storage: Path, which: str, node_ids: Collection[str], *, machine_id: st
     if not paths:
         known = ", ".join(path.name for path in list_runs(storage, machine_id)[:10]) or "none"
         raise StoreError(f"no stored run matches {which!r} under {storage}; the newest are: {known}; give a number or a path")
-    gathered = _Gathering(wanted=frozenset(node_ids), k=len(paths))
+    gathered = _Gathering(wanted=frozenset(node_ids), k=len(paths), renames=renames)
     for path in paths:
         gathered.add(read_run(path))
     return gathered.result()
@@ -85,9 +94,10 @@ def _matching(paths: Iterable[Path], which: str) -> list[Path]:
 class _Gathering:
     """Runs being folded into baselines, newest first."""
 
-    def __init__(self, *, wanted: frozenset[str], k: int) -> None:
+    def __init__(self, *, wanted: frozenset[str], k: int, renames: Renames = NO_RENAMES) -> None:
         self.wanted = wanted
         self.k = k
+        self.renames = renames
         self.records: dict[str, list[Record]] = {}
         self.measured: dict[str, None] = {}
         self.newest: dict[str, StoredRun] = {}
@@ -113,9 +123,9 @@ class _Gathering:
         if usable and not self.environment:
             self.environment = run.environment
         for record in usable:
-            node_id = record.case.node_id
+            node_id = self.renames.current(record.case.node_id)
             self.measured[node_id] = None
-            self.newest.setdefault(record.case.suite, run)
+            self.newest.setdefault(node_id.partition("::")[0], run)
             kept = self.records.setdefault(node_id, [])
             if node_id in self.wanted and len(kept) < self.k:
                 kept.append(record)
@@ -131,4 +141,5 @@ class _Gathering:
 
     def _still_there(self, node_id: str) -> bool:
         run = self.newest[node_id.partition("::")[0]]
-        return node_id in run.collected or any(record.case.node_id == node_id for record in run.records)
+        known = (*run.collected, *(record.case.node_id for record in run.records))
+        return any(self.renames.current(name) == node_id for name in known)

@@ -10,6 +10,8 @@ from lmbench.suite.params import Params, Seconds
 from lmbench.suite.schemas import WORKLOAD_PARAMS
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+FORMER = r"^([^\[\]]+::)?[A-Za-z0-9][A-Za-z0-9._-]*(\[[^\[\]]+\])?$"
+"""A case's name, with its suite's path before it, or one cell of it in brackets."""
 AXES = ("model", "backend", "compression")
 DEFAULT_TIMEOUT_S = 900.0
 
@@ -33,6 +35,7 @@ def _tolerance(value: Any) -> Any:
 
 Tags = Annotated[list[Tag], BeforeValidator(_one_or_many)]
 Names = Annotated[list[Name], BeforeValidator(_one_or_many), Field(min_length=1)]
+Former = Annotated[list[Annotated[str, Field(pattern=FORMER)]], BeforeValidator(_one_or_many)]
 Tolerance = Annotated[float, BeforeValidator(_tolerance), Field(ge=0, lt=10, description="for the worse: 5% or 0.05")]
 Gate = dict[str, Tolerance]
 
@@ -105,6 +108,7 @@ class CaseCommon(Params):
     tags: Tags = Field([], description="pytest markers of this case")
     gate: Gate = Field({}, description="tolerance per metric, over the suite's")
     timeout_s: Seconds = Field(DEFAULT_TIMEOUT_S, description="seconds after which the case is ended and fails")
+    was: Former = Field([], description="former names of this case (`old`, `old.suite.yaml::old`), whose history is its own")
 
 
 def _case_model(workload: str, params: type[Params]) -> type[CaseCommon]:

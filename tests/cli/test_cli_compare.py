@@ -144,3 +144,23 @@ def test_a_damaged_file_does_not_count_for_last_and_is_an_error_when_named(here:
     named = run("1", "3")
     assert (named.exit_code, "0003_run3.json: found what is not JSON" in named.output) == (2, True)
     assert run("last~7", "last").exit_code == 2
+
+
+def test_a_renamed_case_or_test_keeps_its_history(here: Path) -> None:
+    (here / "baselines").mkdir()
+    (here / "baselines" / "renames.yaml").write_text(f'"{OTHER.node_id}": "{NODE}"\ntest_w.py::a: test_w.py::b\n')
+    keep(here, 1, [record(case=OTHER)])
+    keep(here, 2, [record()])
+    for order in (("1", "2"), ("2", "1")):
+        result = run(*order, "--json")
+        found = json.loads(result.stdout)["verdicts"]
+        assert (result.exit_code, {one["outcome"] for one in found}) == (0, {"ok"}), result.output
+        assert all("; renamed, the stored runs have it as " in one["why"] for one in found)
+    before, after = plain(here / "before.json", {"a": 1e-3}), plain(here / "after.json", {"b": 1e-3})
+    assert run(str(before), str(after)).exit_code == 0
+    (here / "baselines" / "renames.yaml").unlink()
+    assert run("1", "2").exit_code == NOT_DECIDED_STATUS
+    keep(here, 3, [record()], renames={OTHER.node_id: NODE})
+    assert run("1", "3").exit_code == 0, "the session that knew `was:` keeps it in its run"
+    site = CliRunner().invoke(cli, ["site"])
+    assert "3 runs, 1 cases" in site.output

@@ -12,6 +12,7 @@ import pytest
 from lmbench.paired.numbers import BASE, HEAD, CasePair, Job, summarise
 from lmbench.paired.pair import Sides, rounds_for, run_pair
 from lmbench.paired.protocol import INJECT, Round, injected, step_of
+from lmbench.store.renames import Renames
 from tests.paired.conftest import TREE
 
 Make = Callable[..., Sides]
@@ -167,3 +168,10 @@ def test_injection_names_parts_of_node_ids() -> None:
 
 def test_an_injected_factor_is_a_whole_number_of_calls() -> None:
     assert [step_of(factor) for factor in (1.0, 1.02, 1.05, 1.10, 1.25, 1.5, 2.0)] == [1, 50, 20, 10, 4, 2, 1]
+
+
+def test_the_base_may_have_a_test_under_a_former_name(sides: Make) -> None:
+    old = {"test_old.py": TREE.replace("test_steady", "test_before")}
+    renames = Renames(table={"test_old.py": "test_a.py", "test_a.py::test_before": "test_a.py::test_steady"})
+    found = pair(replace(sides(old), renames=renames), "test_a.py::test_steady")["test_a.py::test_steady"]
+    assert (found.failure, found.base_id) == ("", "test_old.py::test_before")
