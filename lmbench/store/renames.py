@@ -80,7 +80,7 @@ def read_renames(path: Path) -> Renames:
     if node is None:
         return NO_RENAMES
     if not isinstance(node, yaml.MappingNode):
-        raise ConfigError([_problem(path, 1, "renames", f"a YAML {node.id}", "one 'old node id: new node id' per line")])
+        raise ConfigError([_problem(path, 1, "renames", "what is no mapping", "one 'old node id: new node id' per line")])
     lines: dict[str, int] = {}
     table: dict[str, str] = {}
     problems: list[Problem] = []

@@ -65,7 +65,7 @@ def test_a_file_a_case_or_one_cell_can_be_renamed_and_names_are_followed(tmp_pat
         ("a::b: 'a::c[x]'\n", 1, "not of the same kind"),
         ("a::b: [x]\n", 1, "what is no name"),
         ("a::b:\n", 1, "what is no name"),
-        ("- a\n", 1, "a YAML sequence"),
+        ("- a\n", 1, "what is no mapping"),
         ("a: b: c\n", 1, "what is not YAML"),
     ],
 )
