@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -36,3 +40,38 @@ def test_pull_requests_never_run_with_the_secrets_of_the_base() -> None:
     text = (ROOT / "docs" / "ci" / "github-pull-request.yml").read_text()
     assert yaml.safe_load(text)[True] == "pull_request"
     assert "pull_request_target" not in text
+
+
+GH = """#!/bin/sh
+case "$*" in
+  *PATCH*|*POST*) echo "$@" >> calls ;;
+  *) cat pages ;;
+esac
+"""
+"""Stands for GitHub's command line: comments come in two pages, each a list of its own."""
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="needs jq, which GitHub's runners have")
+@pytest.mark.parametrize(
+    ("package", "call"), [("packages/one", "PATCH comments/12"), (".", "PATCH comments/13"), ("new", "POST issue")]
+)
+def test_the_comment_of_a_package_replaces_its_own_and_no_other(tmp_path: Path, package: str, call: str) -> None:
+    """The example's own script, on comments of a person, of two packages and of the repository's root."""
+    job = yaml.safe_load((ROOT / "docs" / "ci" / "github-pull-request.yml").read_text())["jobs"]["gate"]
+    script = job["steps"][-1]["run"]
+    found = [(11, "hello"), (12, "<!-- lmbench-gate: packages/one -->\nold"), (13, "<!-- lmbench-gate: . -->\nold")]
+    pages = [[{"id": number, "body": body}] for number, body in found]
+    (tmp_path / "pages").write_text("".join(json.dumps(page) for page in pages))
+    (tmp_path / "gh").write_text(GH)
+    (tmp_path / "gh").chmod(0o755)
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "comment.md").write_text(f"<!-- lmbench-gate: {package} -->\n### new\n")
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "ISSUE": "issue", "COMMENTS": "comments"}
+    subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, env=env, check=True)
+    (line,) = (tmp_path / "calls").read_text().splitlines()
+    assert line == f"api --method {call} --field body=@reports/comment.md"
+
+
+def test_the_examples_leave_the_job_summary_to_lmbench() -> None:
+    text = (ROOT / "docs" / "ci" / "github-pull-request.yml").read_text()
+    assert "GITHUB_STEP_SUMMARY" not in text, "the text would be there twice"
