@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
     """Write `data` to `path` through a synced temporary file in the same folder and a rename."""
-    payload = data.encode() if isinstance(data, str) else data
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    write_together({path: data})
+
+
+def write_together(files: Mapping[Path, bytes | str]) -> list[Path]:
+    """`write_atomically` for files that belong together: none is replaced before all are on disk. Returns their paths."""
+    made: dict[Path, Path] = {}
     try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(payload)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        for path, data in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            made[path] = Path(temporary)
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(data.encode() if isinstance(data, str) else data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(temporary, 0o644)
+        for path, beside in made.items():
+            os.replace(beside, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        for beside in made.values():
+            beside.unlink(missing_ok=True)
         raise
+    return list(files)
 
 
 def append_line(path: Path, line: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lmbench.base.errors import SubjectError
-from lmbench.capacity.matching import Source, absent, alike, matches, newest, started
+from lmbench.capacity.matching import Source, absent, alike, failing, matches, newest, started
 from lmbench.capacity.nouns import Replica
 from lmbench.capacity.plan_file import Option
 from lmbench.capacity.promised import steady
@@ -51,6 +51,7 @@ def replica(name: str, option: Option, sources: Sequence[Source]) -> Replica:
         sources=tuple(sorted(f"{one.origin} {record_digest(one.record)} ({kind})".strip() for one, kind in used)),
         memory_bytes=found["stress"].memory_bytes,
         reasons={**reasons, **unknown, **missing},
+        failing=tuple(filter(None, (failing(one, sources) for one in found.values()))),
         **others,
     )
 

@@ -106,6 +106,8 @@ class Replica:
     """Digests of the records, and where they were read."""
     reasons: Mapping[str, str] = field(default_factory=dict)
     """Why a field is None, or what a reader must know about how it was found."""
+    failing: tuple[str, ...] = ()
+    """Cases used here of which a newer record is an error."""
 
     @property
     def capacity(self) -> float:

@@ -261,6 +261,7 @@ def _warnings(options: list[Sized]) -> list[str]:
 
 
 def _off(one: Sized) -> Iterator[str]:
+    yield from (f"{one.name}: {text}" for text in (() if one.replica is None else one.replica.failing))
     error = None if one.replica is None else backtest_error(one.replica)
     if error is not None and not one.reliable:
         share = f"{error * 100:.0f} %"

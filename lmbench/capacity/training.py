@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lmbench.base.errors import SubjectError
-from lmbench.capacity.matching import Source, absent, newest
+from lmbench.capacity.matching import Source, absent, failing, newest
 from lmbench.capacity.nouns import Interval
 from lmbench.capacity.roofline import roofline
 from lmbench.capacity.training_file import TrainingOption, TrainingRequest
@@ -146,6 +146,9 @@ def _planned(name: str, option: TrainingOption, tokens: float, sources: Sequence
         )
     except SubjectError as error:
         return PlannedOption(name=name, option=option, refused=str(error))
+    failed = failing(source, sources)
+    if failed:
+        found = replace(found, warnings=(failed, *found.warnings))
     return PlannedOption(name=name, option=option, plan=found)
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from lmbench.base.errors import StoreError, SubjectError
 from lmbench.capacity.demand import demand
-from lmbench.capacity.matching import Source
+from lmbench.capacity.matching import Source, failing_cases
 from lmbench.capacity.measured import replica
 from lmbench.capacity.mix import Part, parts
 from lmbench.capacity.nouns import Replica
@@ -129,13 +129,16 @@ def roofline(folders: tuple[Path, ...], files: tuple[Path, ...], *, as_json: boo
     Exit status: 0 when something is known, 1 when no stored record tells of a roof, 2 for a fault in a file.
     """
     runs, problems = _stored(folders, files)
-    points = newest_points(source.record for source in _sources(runs))
+    records = [source.record for source in _sources(runs)]
+    points, failing = newest_points(records), failing_cases(records)
     if as_json:
-        click.echo(json.dumps({"points": roofline_json(points), "left_out": problems}, indent=1, allow_nan=False))
+        found = {"points": roofline_json(points), "left_out": problems, "failing": failing}
+        click.echo(json.dumps(found, indent=1, allow_nan=False))
     else:
         console = _console()
         say(console, [TITLE], "bold")
         say(console, (f"Warning: left out: {text}" for text in problems), "yellow")
+        say(console, (f"Warning: {text}" for text in failing), "yellow")
         say(console, [reading(points)], "bold")
         if points:
             show(console, roofline_table(points))

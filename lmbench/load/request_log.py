@@ -182,9 +182,14 @@ def to_parquet(source: Path, target: Path) -> None:
     columns = ", ".join(f"'{name}': '{kind}'" for name, kind in COLUMNS.items())
     # The header and a torn last line have no index: the first has other keys, the second is skipped as an error.
     rows = f"read_json({_quoted(source)}, format='newline_delimited', ignore_errors=true, columns={{{columns}}})"
-    with duckdb.connect() as database:
-        query = f'COPY (SELECT * FROM {rows} WHERE "index" IS NOT NULL) TO {_quoted(target)} (FORMAT parquet)'  # noqa: S608
-        database.execute(query)
+    beside = target.with_name(f".{target.name}.new")
+    try:
+        with duckdb.connect() as database:
+            query = f'COPY (SELECT * FROM {rows} WHERE "index" IS NOT NULL) TO {_quoted(beside)} (FORMAT parquet)'  # noqa: S608
+            database.execute(query)
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _quoted(path: Path) -> str:

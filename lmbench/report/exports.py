@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.util import find_spec
 from itertools import groupby
@@ -17,8 +17,17 @@ from lmbench.base.digest import digest
 from lmbench.base.errors import LmbenchError, Unavailable
 from lmbench.base.files import write_atomically
 from lmbench.base.scratch import scratch
-from lmbench.store.rows import COLUMNS, newest
+from lmbench.record.record import OK
+from lmbench.store.rows import COLUMNS, Standing, standings
 
+STATES = {
+    "case_ok": "1 when the newest full record of the case is good, 0 when it is an error",
+    "case_failure": "1 while the newest full record of the case is an error of this kind",
+    "case_latest_timestamp_seconds": "when the newest full record of the case began, in seconds since 1970",
+    "case_good_timestamp_seconds": "when the record that the values are of began, in seconds since 1970",
+    "case_good_age_seconds": "age of the record that the values are of, when this was written",
+}
+ENDED = ("FINISHED", "FAILED", "KILLED")
 LABELS = ("machine_class", "suite", "case_name", "workload", "model", "backend", "compression")
 PARAMETERS = ("machine_class", "workload", "model", "backend", "compression", "case_digest", "started_at", "status")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -69,7 +78,11 @@ def query(table: Table, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
 
 
 def as_open_metrics(table: Table) -> str:
-    """The newest value of every case and metric as gauges, for a textfile collector: lmbench_<metric>{suite=..., model=...}."""
+    """The values of every case's newest good record as gauges, for a textfile collector: lmbench_<metric>{suite=..., model=...}.
+
+    Beside them STATES say of each case whether its newest record is good, and how old the values are. A case whose records all
+    failed has only these.
+    """
     if find_spec("prometheus_client") is None:
         raise Unavailable("OpenMetrics needs prometheus_client", "run: pip install 'pytest-lmbench[load]'")
     from prometheus_client import CollectorRegistry, Gauge
@@ -77,22 +90,46 @@ def as_open_metrics(table: Table) -> str:
 
     registry = CollectorRegistry()
     gauges: dict[str, Any] = {}
-    for row in newest(table):
-        if row["value"] is None:
-            continue
-        name = str(row["metric"])
+
+    def put(name: str, about: str, row: Mapping[str, Any], value: float, **more: str) -> None:
         if name not in gauges:
-            about = METRICS[name].about if name in METRICS else name
-            gauges[name] = Gauge(f"lmbench_{name}", f"{about} ({row['unit']})", LABELS, registry=registry)
-        gauges[name].labels(*(str(row[label]) for label in LABELS)).set(row["value"])
+            gauges[name] = Gauge(f"lmbench_{name}", about, (*LABELS, *more), registry=registry)
+        gauges[name].labels(*(str(row[label]) for label in LABELS), *more.values()).set(value)
+
+    for one in standings(table):
+        for row in one.good:
+            if row["value"] is not None:
+                name = str(row["metric"])
+                put(name, f"{METRICS[name].about if name in METRICS else name} ({row['unit']})", row, row["value"])
+        _put_state(put, one)
     found: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]
     return found.decode()
+
+
+def _put_state(put: Callable[..., None], one: Standing) -> None:
+    """Whether the case works now, and when its values were measured."""
+    works = one.latest["status"] == OK
+    put("case_ok", STATES["case_ok"], one.latest, float(works))
+    put("case_latest_timestamp_seconds", STATES["case_latest_timestamp_seconds"], one.latest, _epoch_s(one.latest))
+    if one.good:
+        put("case_good_timestamp_seconds", STATES["case_good_timestamp_seconds"], one.good[0], _epoch_s(one.good[0]))
+        age = one.good[0]["age_s"]
+        if age is not None:
+            put("case_good_age_seconds", STATES["case_good_age_seconds"], one.good[0], age)
+    if not works:
+        kind = str(one.latest["reason"] or "").partition(":")[0]
+        put("case_failure", STATES["case_failure"], one.latest, 1.0, error=kind)
+
+
+def _epoch_s(row: Mapping[str, Any]) -> float:
+    return datetime.fromisoformat(row["started_at"]).timestamp()
 
 
 def to_mlflow(table: Table, tracking_uri: str | None = None) -> tuple[int, str]:
     """Log each record as an MLflow run (experiment: its suite; parameters: its axes); how many, and where to.
 
-    Without `tracking_uri` MLflow decides where. Records already there, by run, case and start, are left alone.
+    Without `tracking_uri` MLflow decides where. Records already there, by run, case and start, are left alone once their MLflow
+    run has ended; one that was left running by an export that failed half-way is completed.
     Raises Unavailable without MLflow, and for a place it cannot keep runs in.
     """
     if find_spec("mlflow") is None:
@@ -101,12 +138,18 @@ def to_mlflow(table: Table, tracking_uri: str | None = None) -> tuple[int, str]:
     from mlflow.exceptions import MlflowException
 
     place = tracking_uri or mlflow.get_tracking_uri()
+    logged = 0
     try:
         client = mlflow.tracking.MlflowClient(tracking_uri=place)
-        return sum(_log(client, list(group)) for _, group in groupby(table, key=_record_of)), place
+        for _, group in groupby(table, key=_record_of):
+            logged += _log(client, list(group))
     except MlflowException as error:
         remedy = "name a server (https://...) or a database (sqlite:///mlflow.db) with --tracking-uri"
-        raise Unavailable(f"MLflow does not keep runs in {place}: {error.message}", remedy) from error
+        if logged:
+            remedy = "export again: what is complete there is left alone, what is not is completed"
+        done = f" ({logged} records were logged before)" if logged else ""
+        raise Unavailable(f"MLflow does not keep runs in {place}: {error.message}{done}", remedy) from error
+    return logged, place
 
 
 def _record_of(row: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -115,19 +158,27 @@ def _record_of(row: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _log(client: Any, group: Sequence[Mapping[str, Any]]) -> bool:
-    """Log the record these rows are of; False when it is there. A digest marks it: names may hold what a filter cannot."""
+    """Log the record these rows are of; False when it is there. A digest marks it: names may hold what a filter cannot.
+
+    An MLflow run of this mark that has not ended was left by an export that failed: it is logged again, which changes nothing
+    of what it has, and ended. So a run has ended only when all of it is there.
+    """
     from mlflow.entities import Metric, Param
 
     first = group[0]
     experiment = client.get_experiment_by_name(first["suite"])
     number = experiment.experiment_id if experiment else client.create_experiment(first["suite"])
     mark = digest(list(_record_of(first)))
-    if client.search_runs([number], filter_string=f"tags.`lmbench.record` = '{mark}'", max_results=1):
+    there = client.search_runs([number], filter_string=f"tags.`lmbench.record` = '{mark}'", max_results=2)
+    if any(one.info.status in ENDED for one in there):
         return False
     began = datetime.fromisoformat(first["started_at"]).timestamp() * 1000
     ended = int(began + first["wall_s"] * 1000)
     tags = {"lmbench.record": mark, "lmbench.run": first["run"]}
-    run = client.create_run(number, start_time=int(began), tags=tags, run_name=first["node_id"]).info.run_id
+    if there:
+        run = there[0].info.run_id
+    else:
+        run = client.create_run(number, start_time=int(began), tags=tags, run_name=first["node_id"]).info.run_id
     known = [row for row in group if row["metric"] is not None and row["value"] is not None]
     client.log_batch(
         run,

@@ -1,10 +1,10 @@
-"""The matrix as files, each written atomically."""
+"""The matrix as files, all of them or none."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from lmbench.base.files import write_atomically
+from lmbench.base.files import write_together
 from lmbench.report.matrix import Matrix
 from lmbench.report.matrix_html import render_matrix_html
 from lmbench.report.matrix_markdown import render_matrix_markdown
@@ -14,6 +14,4 @@ FORMATS = {"matrix.md": render_matrix_markdown, "matrix.html": render_matrix_htm
 
 def write_matrix(matrix: Matrix, folder: Path) -> list[Path]:
     """Write `<folder>/matrix.md` and `.html`; return the paths."""
-    for name, render in FORMATS.items():
-        write_atomically(folder / name, render(matrix))
-    return [folder / name for name in FORMATS]
+    return write_together({folder / name: render(matrix) for name, render in FORMATS.items()})

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lmbench.base import cache, registry
 from lmbench.base.catalogue import METRICS
 from lmbench.base.digest import digest
-from lmbench.base.files import append_line, write_atomically
+from lmbench.base.files import append_line, write_atomically, write_together
 from lmbench.base.units import pretty, pretty_change
 
 JSON = st.recursive(
@@ -137,3 +137,12 @@ def test_every_gated_metric_has_a_tolerance_and_a_direction() -> None:
             assert spec.better in {"lower", "higher"}, name
         if name.endswith("_s"):
             assert spec.unit in {"s"} or spec.unit.endswith("/s"), name
+
+
+def test_files_that_belong_together_are_replaced_all_or_none(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.md", tmp_path / "a.html"
+    assert write_together({first: "old", second: b"old"}) == [first, second]
+    with pytest.raises(UnicodeEncodeError):
+        write_together({first: "new", second: "\ud800"})
+    assert (first.read_text(), second.read_text()) == ("old", "old")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.html", "a.md"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from lmbench.base.errors import ConfigError, StoreError
 from lmbench.capacity.plan_file import load
 from lmbench.cli import main as entry
 from lmbench.cli.main import cli
-from lmbench.record.record import Record
+from lmbench.record.record import Failure, Record
 from lmbench.store.imports import import_runs, run_files
 from lmbench.store.journal import Journal
 from lmbench.store.runs import read_run
@@ -191,3 +192,16 @@ def test_a_damaged_run_is_listed_as_such(here: Path) -> None:
 def test_what_was_imported_is_what_was_measured(here: Path, measured: Path) -> None:
     (path,) = run_files(here / "baselines")
     assert read_run(path).records == read_run(measured).records
+
+
+def test_a_case_that_fails_now_is_a_warning_of_the_plan_that_uses_an_older_record(here: Path) -> None:
+    records = [one for path in run_files(here / "baselines") for one in read_run(path).records]
+    stress = next(one for one in records if one.case.workload == "stress")
+    failed = replace(
+        stress, status="error", failure=Failure(kind="WorkerError", message="killed"), started_at="2099-01-01T00:00:00"
+    )
+    journal(here / "baselines" / "later.jsonl", [failed], {})
+    result = run("capacity", "plan", plan_file(here))
+    assert f"the newest record of {stress.case.node_id}, of 2099-01-01T00:00:00, is an error (WorkerError: killed)" in " ".join(
+        result.stdout.split()
+    )

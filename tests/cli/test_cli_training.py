@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from lmbench.capacity.training_file import load_training
 from lmbench.cli import main as entry
 from lmbench.cli.main import cli
-from lmbench.record.record import Record
+from lmbench.record.record import Failure, Record
 from lmbench.suite.load import load as load_suite
 from tests.capacity.roofed import WITH_ROOFS, latency, training
 from tests.cli.test_cli_capacity import journal
@@ -140,3 +140,22 @@ def test_no_record_and_one_without_ceilings_say_what_to_do(here: Path) -> None:
     bare = run("roofline", "--storage", "empty", "--run", str(path))
     assert bare.exit_code == 0
     assert "its record holds no ceilings: measure again with this version" in " ".join(bare.stdout.split())
+
+
+def test_a_case_that_fails_now_is_said_beside_the_older_record_that_is_used(here: Path) -> None:
+    failure = Failure(kind="Diverged", message="the training diverged")
+    failed = replace(training(), status="error", failure=failure, metrics={}, series={}, started_at="2027-01-01T00:00:00+00:00")
+    stored([failed], "later")
+    words = "of 2027-01-01T00:00:00+00:00, is an error (Diverged: the training diverged)"
+
+    def said(*arguments: str) -> str:
+        return " ".join(run(*arguments).stdout.split())
+
+    out = said("train", plan_file())
+    assert words in out and "what is used was measured at" in out
+    assert words in " ".join((here / "reports" / "training.md").read_text().split())
+    out = said("roofline")
+    assert words in out and "what is shown was measured at" in out
+    assert words in json.loads(run("roofline", "--json").stdout)["failing"][0]
+    (here / "baselines" / "made.jsonl").unlink()
+    assert f"found no good training_step record of this option: the newest one, {words}" in said("train", plan_file())
