@@ -12,7 +12,7 @@ from pathlib import Path
 from lmbench.base.errors import StoreError
 from lmbench.base.files import write_atomically
 from lmbench.compare.judging import compare_case
-from lmbench.load.artifacts import Artifacts
+from lmbench.load.artifacts import artifacts_of
 from lmbench.load.jtl import JtlOptions, write_jtl
 from lmbench.load.request_log import read_request_log
 from lmbench.record.record import Record
@@ -75,7 +75,7 @@ def _former(out: Path) -> tuple[str | None, str]:
 
 def _settled(record: Record, out: Path, folder: Path) -> Path | None:
     """The request log under its final name; that of a failed run too, as far as it came."""
-    files = Artifacts(folder=out / REQUESTS, case_id=record.case.id)
+    files = artifacts_of(record.case, out / REQUESTS)
     if outcome_of(record) == COMPLETE:
         log = record.details.get("request_log")
         return None if log is None else Path(log)

@@ -17,6 +17,9 @@ from pathlib import Path
 
 import psutil
 
+from lmbench.plan.case import Case
+from lmbench.suite.slugs import log_name
+
 REQUESTS, SERVER = "jsonl", "server.log"
 PARTIAL = {REQUESTS: "partial.jsonl", SERVER: "partial.server.log"}
 UNFINISHED = {REQUESTS: "unfinished.jsonl", SERVER: "unfinished.server.log"}
@@ -24,10 +27,10 @@ UNFINISHED = {REQUESTS: "unfinished.jsonl", SERVER: "unfinished.server.log"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifacts:
-    """Where the files of `case_id` lie; `folder` need not exist."""
+    """Where the files of one case lie; `name` is theirs without suffix, and `folder` need not exist."""
 
     folder: Path
-    case_id: str
+    name: str
 
     @property
     def partial_log(self) -> Path:
@@ -41,10 +44,10 @@ class Artifacts:
     def begin(self) -> None:
         """Set aside what runs of this case that were killed have left; only the newest of them is kept."""
         for kind, suffix in PARTIAL.items():
-            for left in sorted(self.folder.glob(f"{escape(self.case_id)}.*.{suffix}"), key=lambda path: path.stat().st_mtime):
-                pid = left.name.removeprefix(f"{self.case_id}.").removesuffix(f".{suffix}")
+            for left in sorted(self.folder.glob(f"{escape(self.name)}.*.{suffix}"), key=lambda path: path.stat().st_mtime):
+                pid = left.name.removeprefix(f"{self.name}.").removesuffix(f".{suffix}")
                 if pid.isdecimal() and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid))):
-                    left.replace(self.folder / f"{self.case_id}.{UNFINISHED[kind]}")
+                    left.replace(self.folder / f"{self.name}.{UNFINISHED[kind]}")
 
     def settle(self, folder: Path | None = None) -> Path | None:
         """Give this run's files the case's own name, in `folder` where it is given; the request log, if there is one."""
@@ -53,9 +56,14 @@ class Artifacts:
             source = self._running(kind)
             if source.exists():
                 place.mkdir(parents=True, exist_ok=True)
-                source.replace(place / f"{self.case_id}.{kind}")
-        log = place / f"{self.case_id}.{REQUESTS}"
+                source.replace(place / f"{self.name}.{kind}")
+        log = place / f"{self.name}.{REQUESTS}"
         return log if log.exists() else None
 
     def _running(self, kind: str) -> Path:
-        return self.folder / f"{self.case_id}.{os.getpid()}.{PARTIAL[kind]}"
+        return self.folder / f"{self.name}.{os.getpid()}.{PARTIAL[kind]}"
+
+
+def artifacts_of(case: Case, folder: Path) -> Artifacts:
+    """The files of `case` in `folder`."""
+    return Artifacts(folder=folder, name=log_name(case.suite, case.id))

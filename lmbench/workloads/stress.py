@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from lmbench.base.entry import ENDPOINT
 from lmbench.base.registry import MODELS
 from lmbench.base.signals import only_note_signals
-from lmbench.load.artifacts import Artifacts
+from lmbench.load.artifacts import Artifacts, artifacts_of
 from lmbench.load.campaign import carry_out
 from lmbench.load.log_keeper import LogKeeper
 from lmbench.load.plans import Campaign, Ears, Plan, StepRun, no_keep
@@ -27,7 +27,6 @@ from lmbench.measure.clock import epoch_s, utc_now
 from lmbench.measure.measurement import Measurement
 from lmbench.measure.statistics import percentile
 from lmbench.suite.params import StressParams
-from lmbench.suite.slugs import log_name
 from lmbench.workloads.asks import Asks, asks_of, trace_of
 from lmbench.workloads.context import Context
 from lmbench.workloads.serving import Serving
@@ -149,11 +148,7 @@ def _now(shape: Shape, step: Step, pulse: Pulse) -> str:
 
 def _files(context: Context) -> Artifacts | None:
     """None where the run writes no files."""
-    return (
-        None
-        if context.artifacts is None
-        else Artifacts(folder=context.artifacts, case_id=log_name(context.case.suite, context.case.id))
-    )
+    return None if context.artifacts is None else artifacts_of(context.case, context.artifacts)
 
 
 def _writer(context: Context, files: Artifacts, started_s: float) -> RequestLogWriter:

@@ -13,7 +13,7 @@ from typing import Any
 
 from lmbench.base.errors import Unavailable, WorkloadError
 from lmbench.data.pretrained import smollm2_folder
-from lmbench.load.artifacts import Artifacts
+from lmbench.load.artifacts import artifacts_of
 from lmbench.load.headroom import Headroom
 from lmbench.load.http.client import api_key
 from lmbench.load.http.clients import HttpTarget
@@ -28,7 +28,6 @@ from lmbench.load.targets import Pulse, Target, Watch, no_watch
 from lmbench.measure.machine import usable_cpus
 from lmbench.suite.options import EndpointOptions
 from lmbench.suite.params import StressParams
-from lmbench.suite.slugs import log_name
 from lmbench.workloads.asks import AWAY, Asks
 from lmbench.workloads.context import Context
 from lmbench.workloads.endpoint_seen import Seen, Sights, client_facts, server_metrics
@@ -236,7 +235,7 @@ def _served(context: Context, options: EndpointOptions) -> Iterator[ManagedServe
         raise Unavailable(f"found no program {asked.command[0]!r} to start the server with", "install it, or put it on PATH")
     log = None
     if context.artifacts is not None:
-        log = Artifacts(folder=context.artifacts, case_id=log_name(context.case.suite, context.case.id)).partial_server_log
+        log = artifacts_of(context.case, context.artifacts).partial_server_log
     spec = ServerSpec(
         command=tuple(placed(argument) for argument in asked.command),
         url=options.url,
