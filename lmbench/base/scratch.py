@@ -23,6 +23,7 @@ from lmbench.base.signals import waiting_signals
 PREFIX = "lmbench-"
 MARK = "lmbench-owner.json"
 FILES = "files"
+ENDED_STATES = ("Z", "X")
 PARENT = "LMBENCH_PARENT"
 """Environment variable of a worker process: whose it is, as `Owner.name`."""
 
@@ -186,12 +187,16 @@ def _read(path: Path, stream: IO[bytes]) -> Mark | None:
 
 
 def _started(pid: int) -> int | None:
-    """Field 22 of the kernel's line about a process; its name, the second field, may hold anything but ends with ')'."""
+    """Field 22 of the kernel's line about a process; its name, the second field, may hold anything but ends with ')'.
+
+    None for one that has ended and that nobody has waited for, as happens in containers.
+    """
     try:
         line = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
         return None
-    return int(line.rpartition(")")[2].split()[19])
+    state, *fields = line.rpartition(")")[2].split()
+    return None if state in ENDED_STATES else int(fields[18])
 
 
 def _namespace() -> str:

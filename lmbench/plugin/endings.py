@@ -12,8 +12,11 @@ ENDINGS = pytest.StashKey[Endings]()
 
 
 def protect(config: pytest.Config) -> None:
-    """From now to the end of the session the first such signal interrupts it, and what it has is reported."""
-    if ENDINGS not in config.stash:
+    """From now to the end of the session the first such signal interrupts it, and what it has is reported.
+
+    A worker of pytest-xdist is ended by its controller, which reports.
+    """
+    if ENDINGS not in config.stash and not hasattr(config, "workerinput"):
         stack = ExitStack()
         config.stash[ENDINGS] = stack.enter_context(ending_signals())
         config.add_cleanup(stack.close)

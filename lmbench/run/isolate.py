@@ -20,6 +20,7 @@ from lmbench.base.errors import StoreError, Unavailable, WorkerError
 from lmbench.base.git import without_git
 from lmbench.base.registry import BACKENDS
 from lmbench.base.scratch import PARENT, Owner, this_process
+from lmbench.base.signals import ENDING
 from lmbench.measure.clock import CLOCK, utc_now
 from lmbench.plan.case import Case
 from lmbench.record.codec import from_json
@@ -28,6 +29,7 @@ from lmbench.run.execute import Setting
 
 LOG_TAIL_CHARS = 4000
 GRACE_S = 5.0
+CANCELLED_S = 3.0
 HEARTBEAT_S = 5.0
 """The parent wakes this often to say what a silent worker is at; anything faster would share its cores."""
 WORKER = ("-m", "lmbench.run.worker")
@@ -185,11 +187,16 @@ def kill_workers_of(owner: Owner) -> None:
 
 
 def death(process: subprocess.Popen[str]) -> str:
-    """How a worker whose pipe closed came to its end."""
+    """How a worker whose pipe closed came to its end.
+
+    Who cancels a job often signals all of its processes, this one perhaps last: then that is what ended the work.
+    """
     try:
         status = process.wait(GRACE_S)
     except subprocess.TimeoutExpired:
         return "its pipe closed while it was still running"
+    if -status in ENDING:
+        CLOCK.sleep_until(CLOCK.now() + CANCELLED_S)
     if status < 0:
         return f"killed by {signal.Signals(-status).name}" + (" (out of memory?)" if -status == signal.SIGKILL else "")
     return f"exit status {status}"

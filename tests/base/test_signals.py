@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -87,3 +88,17 @@ def test_a_process_that_protects_nothing_else_still_dies_of_the_signal() -> None
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("whole\n", -signal.SIGTERM)
+
+
+def test_blocks_within_blocks_share_what_came_and_a_forked_child_dies_of_it() -> None:
+    with ending_signals() as outer:
+        with ending_signals(ctrl_c=True) as inner:
+            inner.noting = True
+            child = os.fork()
+            if not child:
+                signal.raise_signal(signal.SIGTERM)
+                os._exit(0)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+            assert outer.number is None
+            signal.raise_signal(signal.SIGTERM)
+        assert outer.status == inner.status == 143 and not outer.noting

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lmbench.base.errors import WorkerError
+from lmbench.base.scratch import this_process
+from lmbench.base.signals import ending_signals
 from lmbench.measure.clock import CLOCK
 from lmbench.paired.process import Worker
 from lmbench.paired.protocol import ROUND
-from lmbench.run.isolate import Place
+from lmbench.run.isolate import Place, kill_workers_of
 
 HELLO = """tell('{"event": "hello", "protocol": 1, "lmbench": "0", "python": "3"}')\n"""
 COLLECTED = """tell('{"event": "collected", "cases": {"a": null}, "errors": {}}')\n"""
@@ -105,3 +110,57 @@ def test_a_worker_ends_when_its_driver_is_gone(tree: Callable[..., Path]) -> Non
         os.close(worker._commands)
         assert worker._process.wait(30) != 0
         worker._commands = os.open(os.devnull, os.O_WRONLY)
+
+
+def test_a_worker_does_not_see_the_commit_in_progress_and_is_known_as_ours(
+    impostor: Impostor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_DIR", "/of/the/hook/.git")
+    monkeypatch.setenv("GIT_INDEX_FILE", "/of/the/hook/.git/index.lock")
+    body = HELLO + "names = [name for name in os.environ if name.startswith(('GIT_DIR', 'GIT_INDEX', 'LMBENCH_PARENT'))]\n"
+    body += "tell(json.dumps({'event': 'collected', 'cases': dict.fromkeys(names), 'errors': {}}))\ntime.sleep(600)"
+    with started(impostor(body), tmp_path) as worker:
+        assert list(worker.collected(120).cases) == ["LMBENCH_PARENT"]
+        kill_workers_of(this_process())  # which lives
+        assert worker._process.poll() is None
+
+
+def test_when_a_whole_job_is_cancelled_its_end_is_no_failure_of_a_worker(impostor: Impostor, tmp_path: Path) -> None:
+    """The signal reaches the worker first and this process a little later."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    cancel = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM))
+    try:
+        with ending_signals() as endings, started(impostor("os.kill(os.getpid(), 15)"), tmp_path) as worker:
+            worker._process.wait()
+            cancel.start()
+            with pytest.raises(KeyboardInterrupt, match="ended by SIGTERM"):
+                worker.collected(120)
+        assert endings.status == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+DRIVE = """
+import sys
+from pathlib import Path
+from lmbench.paired.process import Worker
+from lmbench.run.isolate import Place, kill_workers_of
+with Worker(Place(root=Path(sys.argv[1])), ["test_a.py"], foreign=None, say=print) as worker:
+    worker.collected(120)
+    print(worker.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_worker_whose_driver_was_killed_ends_with_what_it_started(tree: Callable[..., Path]) -> None:
+    starts = """
+    import subprocess, sys
+    CHILD = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    open("child", "w").write(str(CHILD.pid))
+    """
+    root = tree("alone", {"conftest.py": starts, "test_a.py": "def test_a(benchmark):\n    benchmark(int)\n"})
+    with subprocess.Popen([sys.executable, "-c", DRIVE, str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as driver:
+        assert driver.stdout is not None
+        worker = int(driver.stdout.readline())
+        driver.kill()
+    assert goes(worker) and goes(int((root / "child").read_text()))
