@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -33,6 +34,7 @@ from lmbench.suite.load import SUFFIX, load
 CANARY_SIZES = 2
 FACTORS = (1.05, 1.10)
 ALARMED = 1
+INTERRUPTED = 128 + signal.SIGINT
 
 
 @click.group()
@@ -58,7 +60,8 @@ def self_test(cases: tuple[str, ...], factors: tuple[float, ...], budget: float 
     never as sleep.
 
     Exit status: 1 when an untouched case was called regressed (a false alarm), 8 when no case of a sweep could be
-    judged (a budget that is too short, cases that do not run), else 0.
+    judged (a budget that is too short, cases that do not run); 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP, with
+    what was found until then; else 0.
     """
     clear_left_behind()
     with scratch("selftest") as folder:
@@ -69,6 +72,11 @@ def self_test(cases: tuple[str, ...], factors: tuple[float, ...], budget: float 
         found = selftest(jobs, sides, factors=factors or FACTORS, terms=terms, setting=setting, say=_progress)
     _clear()
     click.echo(json.dumps(_as_json(found), indent=1)) if as_json else _print(found)
+    if found.interrupted:
+        click.echo(
+            f"interrupted in sweep {len(found.sweeps)} of {1 + len(factors or FACTORS)}: what stands above is partial", err=True
+        )
+        sys.exit(INTERRUPTED)
     if found.false_alarms:
         sys.exit(ALARMED)
     if undecided := [sweep for sweep in found.sweeps if not sweep.judged]:

@@ -57,6 +57,8 @@ class SelfTest:
     sweeps: tuple[Sweep, ...]
     resolutions: tuple[Resolution, ...]
     cells: int
+    interrupted: bool = False
+    """Ended before the last sweep was over."""
 
     @property
     def false_alarms(self) -> int:
@@ -78,17 +80,21 @@ class SelfTest:
 def selftest(
     jobs: Sequence[Job], sides: Sides, *, factors: Sequence[float], terms: Terms, setting: Setting, say: Say
 ) -> SelfTest:
-    """Adjudicate `jobs` untouched and under each of `factors`; both sides are the same code, the head does more calls."""
-    sweeps = []
+    """Adjudicate `jobs` untouched and under each of `factors`; both sides are the same code, the head does more calls.
+
+    What was found before an interruption is returned.
+    """
+    sweeps: list[Sweep] = []
+    interrupted = False
     for factor in (UNTOUCHED, *factors):
         inject = "" if factor == UNTOUCHED else ",".join(f"{job.node_id}:{factor}" for job in jobs)
         prefix = "untouched" if factor == UNTOUCHED else f"{factor - 1:+.0%}"
         held = _hold(jobs, replace(sides, inject=inject), terms, setting, lambda text, prefix=prefix: say(f"{prefix}: {text}"))  # type: ignore[misc]
         sweeps.append(_sweep(factor, jobs, held))
-        if held.interrupted:
-            raise KeyboardInterrupt
+        if interrupted := held.interrupted:
+            break
     cells = count_cells(job.case for job in jobs)
-    return SelfTest(sweeps=tuple(sweeps), resolutions=tuple(_resolutions(sweeps[0], cells)), cells=cells)
+    return SelfTest(sweeps=tuple(sweeps), resolutions=tuple(_resolutions(sweeps[0], cells)), cells=cells, interrupted=interrupted)
 
 
 def _hold(jobs: Sequence[Job], sides: Sides, terms: Terms, setting: Setting, say: Callable[[str], None]) -> Judgement:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +59,26 @@ def test_a_self_test_that_judges_nothing_is_not_ok(tmp_path: Path, monkeypatch: 
     assert result.exit_code == NOT_DECIDED_STATUS
     assert "not decided: no case was judged in 3 of 3 sweeps" in result.output
     assert "(0 pairs" in result.output and "inconclusive" in result.output
+
+
+def test_a_self_test_that_is_terminated_says_what_it_found_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    stops = "import os, signal\ndef test_a(benchmark):\n    open('state', 'w').write(str(os.getpid()))\n    signal.pause()\n"
+    (tmp_path / "test_a.py").write_text(stops)
+    command = [sys.executable, "-m", "lmbench", "gate", "selftest", "test_a.py::test_a"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as ended:
+        state = tmp_path / "state"
+        while not state.exists() or not state.read_text():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                pytest.fail(f"the self-test ended with status {ended.wait(0.05)}")
+        ended.send_signal(signal.SIGTERM)
+        output, errors = ended.communicate()
+    assert ended.returncode == 143, errors
+    assert "interrupted in sweep 1 of 3" in errors and "false alarms: 0 of 1" in output
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_canaries_do_counted_work(tmp_path: Path) -> None:
