@@ -11,7 +11,7 @@ from rich.table import Table
 
 from lmbench.base.errors import StoreError
 from lmbench.base.units import pretty_change
-from lmbench.cli.storage import left_out, machine_option, machine_runs, project_root
+from lmbench.cli.storage import left_out, machine_option, machine_runs, project_root, some_runs
 from lmbench.compare.gate import summary
 from lmbench.compare.verdicts import IMPROVED, OK, REGRESSED, Verdict, by_case, case_outcome
 from lmbench.measure.clock import utc_now
@@ -67,7 +67,7 @@ def list_baselines(newest: int, storage: str | None, *, every: bool) -> None:
 @machine_option
 def show_run(run: str, storage: str | None) -> None:
     """Show one stored RUN (its number, path, the beginning of its name, or `last`): cases, outcomes, the environment."""
-    path = Path(run) if _is_path(run) else chosen(machine_runs(storage)[1], run, left_out)
+    path = Path(run) if _is_path(run) else chosen(some_runs(storage), run, left_out)
     stored = read_run(path)
     verdicts = [Verdict.from_json(data) for data in stored.verdicts]
     click.echo(f"{path}{' (rejected)' if path.resolve().parent.parent.name == REJECTED else ''}")
@@ -103,7 +103,7 @@ def accept(number: str, reason: str, cases: tuple[str, ...], metrics: tuple[str,
     """
     if not reason.strip():
         raise click.UsageError("--reason is empty; say why the change is meant")
-    _, folder = machine_runs(storage)
+    folder = some_runs(storage)
     file = rejected_run(folder, int(number) if number.isdecimal() else Path(number))
     run = read_run(file.path)
     regressed = [one for one in map(Verdict.from_json, run.verdicts) if one.outcome == REGRESSED]

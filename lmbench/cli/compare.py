@@ -15,14 +15,14 @@ from rich.console import Console
 from lmbench.base.catalogue import METRICS
 from lmbench.base.errors import StoreError
 from lmbench.base.registry import nearest
-from lmbench.cli.storage import known_renames, left_out, machine_option, machine_runs
+from lmbench.cli.storage import known_renames, left_out, machine_option, some_runs
 from lmbench.compare.comparability import environment_changes
 from lmbench.compare.gate import FAILED_STATUS, NOT_DECIDED_STATUS, counts, exit_fails
 from lmbench.compare.stored import Side, compare_runs, not_run
 from lmbench.compare.verdicts import Verdict
 from lmbench.report.terminal import render
 from lmbench.store.choice import chosen
-from lmbench.store.plain import read_tests
+from lmbench.store.medians import read_tests
 from lmbench.store.renames import Renames
 from lmbench.store.runs import StoredRun, read_run
 
@@ -93,7 +93,7 @@ def compare(
 
 def _sides(baseline: str, judged: str, storage: str | None) -> tuple[Side, Side]:
     named = [Path(which) if not which.isdecimal() and Path(which).is_file() else None for which in (baseline, judged)]
-    folder = Path() if all(named) else machine_runs(storage)[1]
+    folder = Path() if all(named) else some_runs(storage)
     paths = [
         path if path is not None else chosen(folder, which, left_out)
         for path, which in zip(named, (baseline, judged), strict=True)

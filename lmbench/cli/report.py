@@ -45,7 +45,7 @@ def report(runs: tuple[Path, ...], out: Path, storage: str | None, *, as_matrix:
     for problem in problems:
         left_out(problem)
     if not chosen:
-        nothing(None, Path())
+        nothing(None, Path(), damaged=len(problems))
     written = _matrix(chosen, out) if as_matrix else rebuild([run.path for run in chosen], out)
     if not written:
         nothing(None, Path(), read=len(chosen))

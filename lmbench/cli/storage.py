@@ -8,6 +8,7 @@ from typing import NoReturn
 import click
 
 from lmbench.store.choice import newest_runs
+from lmbench.store.files import list_all
 from lmbench.store.place import FILE, MACHINE_CLASS, Place, folder_of, named, nothing_in, place
 from lmbench.store.pytest_settings import settings_of
 from lmbench.store.renames import RENAMES, Renames, read_renames, renames_of
@@ -44,15 +45,23 @@ def nothing(found: Place | None, searched: Path, *, read: int = 0, damaged: int 
 
     `read` runs without a record of lmbench and `damaged` files were found; without a storage the files were named.
     """
-    where = "the files named" if found is None else str(found.shown(searched.resolve()))
+    where = "" if found is None else f" in {found.shown(searched.resolve())}"
     if read:
         raise click.UsageError(
-            f"{read} stored run{'s' if read > 1 else ''} in {where}, and none holds a record of a suite: plain pytest-benchmark "
+            f"found {read} run{'s' if read > 1 else ''}{where}, and none holds a record of a suite: plain pytest-benchmark "
             "tests are shown by `pytest-benchmark compare` and judged by `lmbench compare`"
         )
     if found is None or damaged:
-        raise click.UsageError(f"no stored run could be read in {where}; restore or remove the files left out above")
+        raise click.UsageError(f"no stored run could be read{where}; restore or remove the files left out above")
     raise click.UsageError(nothing_in(found, searched.resolve()))
+
+
+def some_runs(given: str | None) -> Path:
+    """The folder of this machine's runs. Ends with an error where it holds none."""
+    found, folder = machine_runs(given)
+    if not list_all(folder):
+        nothing(found, folder)
+    return folder
 
 
 def project_root() -> Path:
