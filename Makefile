@@ -3,13 +3,21 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+FLOORS ?= .venv-floors
+FLOORS_STAMP := $(FLOORS)/.installed
+FLOOR_EXTRAS := load parquet mlflow
+FLOOR_TESTS := tests/base tests/suite tests/record tests/store tests/report/test_exports.py tests/report/test_report_html.py \
+  tests/cli/test_cli.py tests/cli/test_cli_baselines.py tests/cli/test_cli_history.py tests/load/test_load_scrape.py \
+  tests/docs/test_docs.py tests/plugin/test_plugin_collect.py tests/conditions/test_verbs.py
 
+comma := ,
+space := $() $()
 MINUTES ?= 60
 LOAD ?= busy
 AXE := node_modules/axe-core/axe.min.js
 AXE_VERSION := 4.14.1
 
-.PHONY: help bench test check browser perf gate-experiment clean
+.PHONY: help bench test check floors browser perf gate-experiment clean
 help:            ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -33,6 +41,17 @@ check: $(STAMP)  ## lint, types, architecture, suites
 	$(BIN)/lint-imports
 	$(BIN)/lmbench suites validate suites
 
+# An environment of its own; what the tests themselves need besides is at its lowest version too.
+$(FLOORS_STAMP): pyproject.toml .ci/floors.py
+	$(PYTHON) -m venv --clear $(FLOORS)
+	$(PYTHON) .ci/floors.py $(FLOOR_EXTRAS) > $(FLOORS)/floors.txt
+	$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check --prefer-binary --constraint $(FLOORS)/floors.txt \
+	  --editable '.[$(subst $(space),$(comma),$(FLOOR_EXTRAS))]' hypothesis==6.120 pytest-timeout==2.3.1
+	@touch $@
+
+floors: $(FLOORS_STAMP)  ## suites, commands and a gate with the lowest versions that pyproject.toml declares
+	$(FLOORS)/bin/python -m pytest -q $(FLOOR_TESTS)
+
 browser: $(STAMP)  ## what the tests of the report site look at it with; what cannot be had here is told, and they skip
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[site-tests]' \
 	  || echo 'browser: no playwright, tests in a browser are skipped'
@@ -49,5 +68,5 @@ perf: $(STAMP)   ## lmbench against bare loops, alternated, and a doubled model 
 gate-experiment: $(STAMP)  ## the gate's error rates here: 50 cases unchanged and slowed, for MINUTES=60 under LOAD=busy (or none); prints a table
 	$(BIN)/python -m tests.perf.gate_experiment run --minutes $(MINUTES) --load $(LOAD) --out build/gate-$(LOAD).jsonl
 
-clean:           ## remove the virtual environment
-	rm -rf $(VENV)
+clean:           ## remove the virtual environments
+	rm -rf $(VENV) $(FLOORS)

@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from pydantic import ValidationError
@@ -40,8 +40,13 @@ LOG_WIDTH = 1000
 """Of tables in a log, where a line that is too long does less harm than one that is cut in pieces."""
 OBJECTIVE = re.compile(r"(ttft|tpot|latency)(?:_p(\d+(?:\.\d+)?))?=(\d+(?:\.\d+)?)(ms|s|m)")
 
+if TYPE_CHECKING:  # generic only in versions of click above the lowest declared one
+    _SloParameter = click.ParamType[Slo]
+else:
+    _SloParameter = click.ParamType
 
-class SloType(click.ParamType[Slo]):
+
+class SloType(_SloParameter):
     """'ttft_p95=500ms,tpot_p95=50ms' as an Slo."""
 
     name = "slo"

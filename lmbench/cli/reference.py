@@ -84,7 +84,7 @@ def _type(described: dict[str, Any]) -> str:
         return _type(next(arm for arm in described["anyOf"] if arm.get("type") != "null"))
     if "enum" in described:
         return " or ".join(map(str, described["enum"]))
-    if "$ref" in described:
+    if "$ref" in described or "allOf" in described:  # as earlier versions of pydantic write a reference with a default
         return "mapping"
     if described.get("type") == "array":
         return f"list of {_type(described['items'])}s"

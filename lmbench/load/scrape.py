@@ -99,7 +99,7 @@ def parse(text: str, at_s: float) -> Scrape:
                 values[series] = value
             else:
                 left_out += 1
-    except ValueError as error:
+    except (ValueError, IndexError) as error:  # the second from versions of the parser that do not expect an empty name
         return Scrape(at_s=at_s, reason=f"found metrics that are not in Prometheus' text format ({error})")
     return Scrape(at_s=at_s, values=values, left_out=left_out)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from lmbench.compare.tripwire import margin
 from lmbench.compare.verdicts import SEVERITY
 from lmbench.measure.statistics import needed_samples
 from lmbench.suite.load import load
+
+needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -82,6 +85,7 @@ def test_the_figures_in_the_methodology_are_the_code_s() -> None:
     assert [needed_samples(q) for q in (90, 95, 99)] == [29, 59, 299]
 
 
+@needs_torch
 def test_the_tutorial_s_own_model_runs(tmp_path: Path) -> None:
     (tmp_path / "mymodels.py").write_text(next(text for _, text in blocks("python") if "mymodels" in text))
     (tmp_path / "own.suite.yaml").write_text(next(text for _, text in blocks("yaml") if "mymodels" in text))

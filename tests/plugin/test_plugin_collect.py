@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 
 Bench = Callable[..., pytest.RunResult]
 
@@ -65,6 +68,7 @@ def test_what_cannot_run_is_a_skip_with_reason_and_remedy(bench: Bench, pytester
     result.stdout.fnmatch_lines(["*bfloat16*use torch for bf16*"])
 
 
+@needs_torch
 def test_a_model_that_was_not_fetched_is_a_skip(
     bench: Bench, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from lmbench.plan.case import Case
 from lmbench.plan.expand import expand, files_of
 from lmbench.plan.select import obstacle
 from lmbench.suite.load import load
+
+needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 
 HEAD = """models:
   gpt: {model: decoder, size: nano}
@@ -77,6 +80,7 @@ def test_paths_of_students_start_at_the_suite(tmp_path: Path) -> None:
     assert files_of(case) == ["suites/hf"]
 
 
+@needs_torch
 def test_every_step_of_a_chain_may_stand_in_the_way(tmp_path: Path) -> None:
     found = obstacles(
         tmp_path, "  x: {compression: chain, steps: [{compression: prune-magnitude, sparsity: 0.5}, {compression: bf16}]}\n"
@@ -85,6 +89,7 @@ def test_every_step_of_a_chain_may_stand_in_the_way(tmp_path: Path) -> None:
     assert found["gpt-torch"] == ""
 
 
+@needs_torch
 def test_models_that_predict_hidden_tokens_do_not_teach(tmp_path: Path) -> None:
     student = "{compression: distil, steps: 3, student: {model: decoder, size: nano}}"
     for level in (f"  x: {student}\n", f"  x: {{compression: chain, steps: [{student}]}}\n"):
