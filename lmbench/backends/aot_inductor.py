@@ -43,11 +43,11 @@ def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]
     def build(folder: Path) -> None:
         facts = _compile(model, folder / FILE, threads)
         zeros = {"zero_share": zero_share(model.module)} if method.sparse else {}
-        (folder / FACTS).write_text(json.dumps(facts | zeros))
+        (folder / FACTS).write_text(json.dumps(facts | zeros), encoding="utf-8")
         built.append("package")
 
     folder = made(WEIGHTS, model, key, build)
-    facts = json.loads((folder / FACTS).read_text())
+    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     return Artifact(path=folder / FILE, folder=folder, facts=facts, built=bool(built), files=(folder / FILE,))
 
 
@@ -176,5 +176,5 @@ def _versions() -> dict[str, str]:
 def _cpu() -> str:
     """Digest of what the code is compiled for: the package may crash on a CPU of other instructions."""
     path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else [platform.processor()]
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else [platform.processor()]
     return digest([platform.machine(), sorted({line for line in lines if line.startswith(("flags", "Features"))} or lines[:1])])

@@ -57,11 +57,11 @@ def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]
     def build(folder: Path) -> None:
         facts = _write(model, bounds, folder / FILE) | {"zero_share": zero_share(model.module) if method.sparse else None}
         path = method.on_file(model, folder / FILE, folder, WEIGHTS)
-        (folder / FACTS).write_text(json.dumps(facts | {"file": path.name}))
+        (folder / FACTS).write_text(json.dumps(facts | {"file": path.name}), encoding="utf-8")
         built.append("file")
 
     folder = made(WEIGHTS, model, key, build)
-    facts = json.loads((folder / FACTS).read_text())
+    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     path = folder / facts["file"]
     return Artifact(path=path, folder=folder, facts=facts, built=bool(built), files=(path,))
 

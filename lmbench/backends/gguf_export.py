@@ -81,12 +81,12 @@ def prepare(model: LanguageModel, method: Compression) -> Artifact:
 
     def change(folder: Path) -> None:
         changed = method.on_file(model, source, folder, WEIGHTS)
-        (folder / FACTS).write_text(json.dumps(file_facts(changed)))
+        (folder / FACTS).write_text(json.dumps(file_facts(changed)), encoding="utf-8")
         built.append("file")
 
     folder = made(WEIGHTS, model, _key(model, llama) | {"level": dict(method.lineage)}, change)
     path = folder / FILE if (folder / FILE).exists() else source
-    facts = json.loads((folder / FACTS).read_text())
+    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     return Artifact(path=path, folder=folder, facts=facts, built=bool(built), files=(path,))
 
 

@@ -45,12 +45,12 @@ def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]
         with quiet():
             changed = method.on_file(model, source, folder, WEIGHTS)
             share = zero_share(model.module) if changed == source else None
-            (folder / FACTS).write_text(json.dumps({**_file_facts(changed), "zero_share": share}))
+            (folder / FACTS).write_text(json.dumps({**_file_facts(changed), "zero_share": share}), encoding="utf-8")
         built.append("file")
 
     folder = made(WEIGHTS, model, _key(lengths) | {"level": dict(method.lineage)}, change)
     path = folder / source.name if (folder / source.name).exists() else source
-    facts = json.loads((folder / FACTS).read_text())
+    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     return Artifact(path=path, folder=folder, facts=facts, built=bool(built), files=(path,))
 
 

@@ -36,12 +36,12 @@ def prepare(model: LanguageModel, method: Compression) -> Artifact:
 
     def change(folder: Path) -> None:
         changed = method.on_file(model, source, folder, WEIGHTS)
-        (folder / FACTS).write_text(json.dumps(graph_facts(changed)))
+        (folder / FACTS).write_text(json.dumps(graph_facts(changed)), encoding="utf-8")
         built.append("graph")
 
     folder = made("onnx", model, key | {"graph": dict(method.lineage)}, change)
     path = folder / source.name if (folder / source.name).exists() else source
-    facts = json.loads((folder / FACTS).read_text())
+    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     files = (path, *(path.parent / name for name in facts["external"]))
     return Artifact(path=path, folder=folder, facts=facts, built=bool(built), files=files)
 

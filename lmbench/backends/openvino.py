@@ -47,12 +47,12 @@ def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]
 
     def change(folder: Path) -> None:
         changed = method.on_file(model, source, folder, WEIGHTS)
-        (folder / FACTS).write_text(json.dumps(weight_facts(changed)))
+        (folder / FACTS).write_text(json.dumps(weight_facts(changed)), encoding="utf-8")
         built.append("file")
 
     folder = made(WEIGHTS, model, key | {"level": dict(method.lineage)}, change)
     path = folder / FILE if (folder / FILE).exists() else source
-    facts = json.loads((folder / FACTS).read_text())
+    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     return Artifact(path=path, folder=folder, facts=facts, built=bool(built), files=(path, path.with_suffix(".bin")))
 
 

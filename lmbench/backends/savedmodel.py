@@ -43,14 +43,14 @@ def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]
         _save(_tensorflow(_threads(options)), model, lengths, folder / FOLDER)
         changed = method.on_file(model, folder / FOLDER, folder, WEIGHTS)
         facts = {"weight_bytes": weight_bytes(model.module), "zero_share": zero_share(model.module), "folder": changed.name}
-        (folder / FACTS).write_text(json.dumps(facts))
+        (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
         built.append("folder")
 
     names = ("litert-torch", "pytest-lmbench", "tensorflow-cpu", "torch")
     key: dict[str, object] = {"recipe": RECIPE, "lengths": list(lengths), "level": dict(method.lineage)}
     key |= {"versions": {name: importlib.metadata.version(name) for name in names}, "details": dict(model.facts.details)}
     folder = made(WEIGHTS, model, key | {"family": model.facts.family}, build)
-    facts = json.loads((folder / FACTS).read_text())
+    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     path = folder / facts["folder"]
     files = tuple(sorted(file for file in path.rglob("*") if file.is_file()))
     return Artifact(path=path, folder=folder, facts=facts, built=bool(built), files=files)

@@ -57,7 +57,7 @@ def build_once(kind: str, key: Mapping[str, object], build: Callable[[Path], Non
         building = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
         try:
             build(building)
-            (building / KEY_FILE).write_text(json.dumps(key, indent=1, sort_keys=True))
+            (building / KEY_FILE).write_text(json.dumps(key, indent=1, sort_keys=True), encoding="utf-8")
             os.replace(building, target)
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
@@ -91,7 +91,7 @@ def entries() -> Iterator[CacheEntry]:
         if folder.name.startswith("."):
             continue
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        key = json.loads(key_file.read_text())
+        key = json.loads(key_file.read_text(encoding="utf-8"))
         yield CacheEntry(kind=folder.parent.name, digest=folder.name, key=key, path=folder, size_bytes=size)
 
 
@@ -107,6 +107,6 @@ def clear(kind: str | None = None) -> int:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as stream:
+    with path.open("w", encoding="utf-8") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield

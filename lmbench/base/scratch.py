@@ -192,7 +192,7 @@ def _started(pid: int) -> int | None:
     None for one that has ended and that nobody has waited for, as happens in containers.
     """
     try:
-        line = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        line = Path(f"/proc/{pid}/stat").read_text(errors="replace", encoding="utf-8")
     except OSError:
         return None
     state, *fields = line.rpartition(")")[2].split()

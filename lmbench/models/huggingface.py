@@ -143,7 +143,7 @@ def _folder(name: str, path: str) -> Path:
 def _stored(folder: Path) -> dict[str, object]:
     """What a converted GGUF file held, where that was kept."""
     path = folder / STORED
-    return {"stored": json.loads(path.read_text())} if path.is_file() else {}
+    return {"stored": json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else {}
 
 
 def _load(folder: Path) -> Any:

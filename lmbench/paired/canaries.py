@@ -83,6 +83,6 @@ def test_canary(benchmark, name, size):
 def write_canaries(folder: Path, *, sizes: int) -> list[str]:
     """Write a test file of every kernel at `sizes` sizes into `folder`; returns the node ids."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "pytest.ini").write_text("[pytest]\n")
-    (folder / FILE).write_text(_SOURCE.format(sizes=sizes))
+    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    (folder / FILE).write_text(_SOURCE.format(sizes=sizes), encoding="utf-8")
     return [f"{FILE}::test_canary[{name}{size}]" for name in KERNELS for size in range(1, sizes + 1)]

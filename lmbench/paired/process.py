@@ -23,7 +23,7 @@ class Worker:
     def __init__(self, place: Place, arguments: Sequence[str], *, foreign: Path | None, say: Callable[[str], None]) -> None:
         self.place = place
         self.say = say
-        self._log: IO[str] = tempfile.TemporaryFile("w+", prefix="lmbench-paired-", errors="replace")  # noqa: SIM115 - closed with the worker
+        self._log: IO[str] = tempfile.TemporaryFile("w+", prefix="lmbench-paired-", errors="replace", encoding="utf-8")  # noqa: SIM115 - closed with the worker
         commands, self._commands = os.pipe()
         self._events, events = os.pipe()
         try:
@@ -36,7 +36,7 @@ class Worker:
                 cwd=place.root,
                 env=environment_at(place),
                 start_new_session=True,
-                text=True,
+                encoding="utf-8",
             )
         except OSError as error:
             self._close()

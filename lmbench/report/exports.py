@@ -198,7 +198,7 @@ def _database(table: Table) -> Any:
     database = duckdb.connect()
     with scratch("export") as folder:
         lines = folder / "table.jsonl"
-        lines.write_text(as_json_lines(table))
+        lines.write_text(as_json_lines(table), encoding="utf-8")
         source = f"read_json('{_quoted(lines)}', format='newline_delimited', columns={{{columns}}})"
         database.execute(f"CREATE TABLE records AS SELECT * FROM {source}")  # noqa: S608 - our own path
     return database

@@ -114,7 +114,7 @@ def making_s(artifact: Artifact, took_s: float) -> float | None:
     kept = artifact.folder / "making.json"
     if artifact.built:
         write_atomically(kept, json.dumps({"export_s": took_s}))
-    return float(json.loads(kept.read_text())["export_s"]) if kept.exists() else None
+    return float(json.loads(kept.read_text(encoding="utf-8"))["export_s"]) if kept.exists() else None
 
 
 def describe(builder: CaseBuilder) -> dict[str, object]:

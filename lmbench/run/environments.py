@@ -38,7 +38,7 @@ def remove(name: str) -> int:
 
 
 def _run(command: list[str], name: str) -> None:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode:
         words = (done.stderr or done.stdout).strip()[-TAIL_CHARS:]
         raise FetchError(

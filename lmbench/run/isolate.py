@@ -51,7 +51,7 @@ def run_isolated(case: Case, setting: Setting, progress: Callable[[str], None], 
     """Run `case` in a worker at `root`. Raises Unavailable; every other failure is in the record."""
     place = root if isinstance(root, Place) else Place(root=root)
     started_at, started = utc_now(), CLOCK.now()
-    with tempfile.TemporaryFile("w+", prefix="lmbench-worker-", errors="replace") as log:
+    with tempfile.TemporaryFile("w+", prefix="lmbench-worker-", errors="replace", encoding="utf-8") as log:
         try:
             return _converse(case, setting, progress, place, log)
         except WorkerError as error:
@@ -86,7 +86,7 @@ def _converse(case: Case, setting: Setting, progress: Callable[[str], None], pla
             cwd=place.root,
             env=environment_at(place),
             start_new_session=True,
-            text=True,
+            encoding="utf-8",
         )
     finally:
         os.close(writer)

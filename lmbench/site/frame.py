@@ -94,7 +94,7 @@ def _assets() -> Iterable[tuple[str, bytes | str]]:
 def _clear(folder: Path, written: Sequence[str]) -> None:
     """Only what a manifest of this folder names, and only below it."""
     try:
-        before = json.loads((folder / MANIFEST).read_text())["files"]
+        before = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return
     kept, inside = set(written), folder.resolve()

@@ -116,7 +116,7 @@ def read_history(path: Path) -> History:
     if not path.exists():
         return History()
     entries = _Entries()
-    lines = path.read_text(errors="replace").split("\n")
+    lines = path.read_text(errors="replace", encoding="utf-8").split("\n")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

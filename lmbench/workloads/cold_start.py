@@ -64,7 +64,7 @@ def start(context: Context, ids: list[int], timeout_s: float) -> Mapping[str, fl
                 [sys.executable, "-m", CHILD],
                 input=json.dumps(request),
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
                 errors="replace",
                 timeout=timeout_s,
                 check=False,
@@ -76,7 +76,7 @@ def start(context: Context, ids: list[int], timeout_s: float) -> Mapping[str, fl
         if done.returncode or not answer.exists():
             words = (done.stderr or done.stdout).strip()[-LOG_TAIL_CHARS:]
             raise WorkloadError(f"the process of a cold start ended with status {done.returncode} and no answer:\n{words}")
-        parts: Mapping[str, float] = json.loads(answer.read_text())
+        parts: Mapping[str, float] = json.loads(answer.read_text(encoding="utf-8"))
     return parts
 
 

@@ -62,7 +62,7 @@ def main() -> None:
     answer = Path(request["answer"])
     found = parts(request)
     scratch = answer.with_suffix(".part")
-    scratch.write_text(json.dumps(found))
+    scratch.write_text(json.dumps(found), encoding="utf-8")
     scratch.rename(answer)
 
 

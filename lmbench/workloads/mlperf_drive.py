@@ -134,6 +134,6 @@ def drive(loadgen: Any, system: System, settings: Any, *, samples: int) -> str:
             what = f"{type(system.failure).__name__}: {system.failure}"
             raise WorkloadError(f"found {what} while LoadGen ran; expected an answer to every sample") from system.failure
         try:
-            return (folder / SUMMARY).read_text()
+            return (folder / SUMMARY).read_text(encoding="utf-8")
         except OSError as error:
             raise WorkloadError(f"found no summary of LoadGen ({error.strerror}); expected it to write {SUMMARY}") from error

@@ -109,7 +109,7 @@ class Replicas:
 
     def _start(self, request: Mapping[str, Any]) -> _Process:
         keep = self._stack.enter_context
-        log = keep(tempfile.TemporaryFile("w+", prefix="lmbench-replica-", errors="replace"))  # noqa: SIM115 - the stack closes it
+        log = keep(tempfile.TemporaryFile("w+", prefix="lmbench-replica-", errors="replace", encoding="utf-8"))  # noqa: SIM115 - the stack closes it
         reader, writer = os.pipe()
         answers = keep(os.fdopen(reader, "rb"))
         try:
@@ -119,7 +119,7 @@ class Replicas:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 pass_fds=(writer,),
-                text=True,
+                encoding="utf-8",
             )
         finally:
             os.close(writer)

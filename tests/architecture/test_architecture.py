@@ -58,7 +58,7 @@ MAX_FUNCTION_LINES = 40
 
 
 def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -90,6 +90,36 @@ def test_functions_stay_short() -> None:
             if length > MAX_FUNCTION_LINES:
                 long[f"{path.relative_to(ROOT)}:{node.name}"] = length
     assert long == {}
+
+
+NO_TEXT = {"wb", "rb", "ab", "xb", "w+b", "r+b"}
+TEXT_FILES = {"read_text", "write_text", "fdopen", "NamedTemporaryFile", "TemporaryFile"}
+NOT_FILES = {"os", "self", "docket", "journal", "wheel", "tarfile", "build_opener", "one"}
+"""What else has a method of such a name: descriptors, queues, archives, texts of an installed distribution."""
+
+
+def without_encoding(node: ast.Call) -> bool:
+    """A text file or a subprocess's text that would be read as the locale has it."""
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    given = {keyword.arg for keyword in node.keywords}
+    words = {leaf.value for leaf in ast.walk(node) if isinstance(leaf, ast.Constant) and isinstance(leaf.value, str)}
+    owners = {leaf.attr if isinstance(leaf, ast.Attribute) else getattr(leaf, "id", "") for leaf in ast.walk(node.func)}
+    if "encoding" in given:
+        return False
+    if given & {"text", "universal_newlines"} and name in {"run", "Popen", "check_output"}:
+        return True
+    method = isinstance(node.func, ast.Attribute)
+    opened = name == "open" or (method and name in TEXT_FILES and (name != "TemporaryFile" or bool(words & {"w", "w+", "r"})))
+    return opened and not words & NO_TEXT and not owners & NOT_FILES
+
+
+def test_text_is_utf_8_whatever_the_locale() -> None:
+    strays = []
+    for path in FILES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Call) and without_encoding(node):
+                strays.append(f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)[:80]}")
+    assert strays == []
 
 
 def test_base_is_a_closed_list() -> None:
