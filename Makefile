@@ -8,7 +8,7 @@ FLOORS_STAMP := $(FLOORS)/.installed
 FLOOR_EXTRAS := load parquet mlflow
 FLOOR_TESTS := tests/base tests/suite tests/record tests/store tests/report/test_exports.py tests/report/test_report_html.py \
   tests/cli/test_cli.py tests/cli/test_cli_baselines.py tests/cli/test_cli_history.py tests/load/test_load_scrape.py \
-  tests/docs/test_docs.py tests/plugin/test_plugin_collect.py tests/conditions/test_verbs.py
+  tests/docs/test_docs.py tests/conditions/test_verbs.py
 
 comma := ,
 space := $() $()
