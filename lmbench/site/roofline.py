@@ -16,12 +16,14 @@ def page(stored: Stored) -> Page:
     points = newest_points(trail.measured for trail in stored.trails.values() if trail.measured is not None)
     machines = groupby(sorted(points, key=lambda point: point.machine_class), key=lambda point: point.machine_class)
     slugs = {trail.key: trail.slug for trail in stored.trails.values()}
+    known = {(point.machine_class, point.node_id) for point in points}
     return Page(
         path="roofline.html",
         title="Roofline",
         template="roofline.html.j2",
         content={
             "rows": [_row(point, slugs[point.machine_class, point.node_id]) for point in points],
+            "failed": [trail for key, trail in stored.trails.items() if key in known and trail.newest.failure],
             "charts": [chart for name, found in machines if (chart := roofline_chart(name, list(found)))],
             "reading": reading(points),
             "reasons": reasons(points),

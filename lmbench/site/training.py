@@ -43,6 +43,7 @@ def page(stored: Stored, trainings: Sequence[TrainingReport] = ()) -> Page:
         content={
             "rows": [_row(trail, record, shown) for trail, record in measured],
             "shown": shown,
+            "failed": [trail for trail in trails if trail.newest.failure],
             "per_billion": list(_per_billion(measured)),
             "caveats": (INTERVAL, f"{LEFT_OUT[:1].upper()}{LEFT_OUT[1:]}."),
             "plans": [(one, answer(one.plans), training_table(one.plans)) for one in trainings],

@@ -150,6 +150,21 @@ def test_after_a_failure_the_last_measurement_is_still_at_hand() -> None:
     assert trail.metrics == good.metrics
 
 
+def test_pages_that_show_an_older_measurement_say_that_the_newest_run_failed(tmp_path: Path) -> None:
+    made = stored.records(7)
+    failed = [synthetic.failed(case=one.case, message="now it breaks", started_at=stored.moment(1)) for one in made]
+    runs = [
+        StoredRun(
+            path=Path(f"000{number}.json"), number=number, id=str(number), complete=True, machine_class="m", records=tuple(some)
+        )
+        for number, some in enumerate((made, failed), 1)
+    ]
+    build_site(gather(runs), [], tmp_path, made_at=MADE_AT)
+    for name in ("training.html", "roofline.html", "load.html"):
+        page = (tmp_path / name).read_text()
+        assert "now it breaks" in page and "No training was read" not in page
+
+
 def test_a_slowdown_is_found_where_it_happened_and_nothing_else(history: Stored) -> None:
     found = steps(history)
     slower = [step for changes in found.values() for step in changes if step.metric.endswith("_p50_s")]
