@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lmbench.base.signals import ENDING, Ended, ending_signals, waiting_signals
+from lmbench.base.signals import ENDING, Ended, ending_signals, only_note_signals, waiting_signals
 
 
 @pytest.fixture(autouse=True)
@@ -102,3 +102,23 @@ def test_blocks_within_blocks_share_what_came_and_a_forked_child_dies_of_it() ->
             assert outer.number is None
             signal.raise_signal(signal.SIGTERM)
         assert outer.status == inner.status == 143 and not outer.noting
+
+
+def test_with_ctrl_c_a_second_one_always_interrupts() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with ending_signals(ctrl_c=True) as endings:
+            with pytest.raises(Ended, match="ended by Ctrl-C"):
+                signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert endings.status == 130 and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        with ending_signals(ctrl_c=True) as endings:
+            only_note_signals()
+            signal.raise_signal(signal.SIGINT)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert endings.status == 130
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -167,7 +167,8 @@ def test_ctrl_c_ends_the_run_in_order(tmp_path: Path) -> None:
     assert (tmp_path / "all.jtl").stat().st_size > 0
 
 
-def test_ctrl_c_before_the_load_leaves_nothing_to_report(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "expected", "how"), [(signal.SIGINT, 130, ""), (signal.SIGTERM, 143, " (ended by SIGTERM)")])
+def test_an_end_before_the_load_leaves_nothing_to_report(tmp_path: Path, number: signal.Signals, expected: int, how: str) -> None:
     server = f'{sys.executable} -c "import time; time.sleep(60)" {{port}}'
     process = start(tmp_path, "--url", "http://127.0.0.1:{port}", "--server", server, "--shape", "hold 5 for 1s")
     assert process.stderr is not None
@@ -176,10 +177,10 @@ def test_ctrl_c_before_the_load_leaves_nothing_to_report(tmp_path: Path) -> None
         if "not ready" in line or "waiting" in line:
             children = psutil.Process(process.pid).children(recursive=True)
             break
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     status, out, err = finish(process)
-    assert status == 130, err
-    assert "interrupted before a step had begun" in err
+    assert status == expected, err
+    assert f"interrupted before a step had begun{how}: there is nothing to report" in err
     assert len(children) >= 2
     assert not psutil.wait_procs(children, timeout=LIMIT_S)[1]
     assert "written" not in out
