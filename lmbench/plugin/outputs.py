@@ -1,4 +1,4 @@
-"""What a session leaves beside its record: report files, then what GitHub Actions shows of it."""
+"""What a session leaves on disk: its journal, report files, and what GitHub Actions shows of it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lmbench.base.cache import cache_root
 from lmbench.compare.gate import NOT_DECIDED_STATUS
 from lmbench.compare.verdicts import by_case
 from lmbench.plugin.declared import declared
@@ -19,19 +20,53 @@ from lmbench.report.annotations import Spot, commands_for
 from lmbench.report.markdown import LIMIT_BYTES
 from lmbench.report.step_summary import LEAST_BYTES, append_step_summary, headline, render_step_summary, room_in
 from lmbench.report.write import Written, write_run
+from lmbench.store.journal import Journal
+from lmbench.store.latest import JOURNALS
 from lmbench.suite.document import Place
 
 if TYPE_CHECKING:
     from lmbench.plugin.session import Run
 
 GIT = ".git"
+JOURNALS_KEPT = 20
+
+
+def open_journal(run: Run) -> Journal:
+    """Start the session's journal beside its reports; where nothing can be written there, in lmbench's own cache."""
+    wanted = reports_folder(run.config)
+    try:
+        return _journal(run, wanted or cache_root())
+    except OSError as error:
+        if wanted is None:
+            raise
+        journal = _journal(run, cache_root())
+        run.written.problems.append(
+            f"{wanted}: cannot be written ({error.strerror or error}); what is measured goes to {journal.path}"
+        )
+        return journal
+
+
+def _journal(run: Run, folder: Path) -> Journal:
+    path = folder / JOURNALS / f"{run.id}.jsonl"
+    journal = Journal(path)
+    journal.open({**run.to_json(), "failed": []})
+    for old in sorted(path.parent.glob("*.jsonl"))[:-JOURNALS_KEPT]:
+        old.unlink(missing_ok=True)
+    return journal
+
+
+def requests_folder(run: Run) -> str | None:
+    """Where logs of requests go: beside the journal, unless reports are off."""
+    if reports_folder(run.config) is None or run.journal is None:
+        return None
+    return str(run.journal.path.parents[1] / "requests")
 
 
 def write_files(run: Run) -> Written:
     """Write the reports, where they are wanted and there is something to say."""
     folder = reports_folder(run.config)
-    if folder is None or not (run.records or run.verdicts or run.gate_facts):
-        return Written()
+    if folder is None or run.written.problems or not (run.records or run.verdicts or run.gate_facts):
+        return run.written
     return write_run(run.stored(), run.verdicts, folder)
 
 

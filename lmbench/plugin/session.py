@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from lmbench.base.cache import cache_root
 from lmbench.base.errors import StoreError, Unavailable
 from lmbench.base.registry import BACKENDS
 from lmbench.compare.decidedness import session_status
@@ -28,8 +27,8 @@ from lmbench.plugin.declared import scope_json
 from lmbench.plugin.endings import status as ended_with
 from lmbench.plugin.feed import RecordedTime
 from lmbench.plugin.gate_options import GATE, fail_on
-from lmbench.plugin.options import BARE_COMPARE, reports_folder
-from lmbench.plugin.outputs import package_of, publish, write_files
+from lmbench.plugin.options import BARE_COMPARE
+from lmbench.plugin.outputs import open_journal, package_of, publish, requests_folder, write_files
 from lmbench.plugin.progress import Progress
 from lmbench.plugin.renames import session_renames
 from lmbench.plugin.storage import RunStorage
@@ -48,7 +47,6 @@ from lmbench.store.journal import Journal
 from lmbench.store.renames import Renames
 from lmbench.store.runs import RUN_SCHEMA_VERSION, Skip, StoredRun
 
-JOURNALS_KEPT = 20
 INTERRUPTED = 2
 
 
@@ -137,7 +135,7 @@ class Run:
             machine_class=machine_class().slug,
             once=once,
             hz=self.config.getoption("lmbench_hz"),
-            artifacts=None if (folder := reports_folder(self.config)) is None else str(folder / "requests"),
+            artifacts=requests_folder(self),
         )
 
     def _open(self) -> None:
@@ -145,13 +143,9 @@ class Run:
         clear_left_behind()
         self.harness = asdict(harness_cost(CLOCK))
         ceilings_first(self.cases)
-        folder = (reports_folder(self.config) or cache_root()) / "journal"
-        self.journal = Journal(folder / f"{self.id}.jsonl")
-        self.journal.open({**self.to_json(), "failed": []})
+        self.journal = open_journal(self)
         for node_id, reason in self.skipped.items():
             self.journal.skip(node_id, reason)
-        for old in sorted(folder.glob("*.jsonl"))[:-JOURNALS_KEPT]:
-            old.unlink(missing_ok=True)
 
     def skip(self, node_id: str, reason: str) -> None:
         """Note a cell that pytest skipped."""

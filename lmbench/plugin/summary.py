@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lmbench.plugin.session import Run
 
 CHANGES_SHOWN = 6
+PROBLEMS_SHOWN = 5
 
 
 def summarise(run: Run, reporter: pytest.TerminalReporter) -> None:
@@ -52,8 +53,10 @@ def _files(run: Run, reporter: pytest.TerminalReporter) -> None:
         reporter.write_line(f"{sentence}; the reports show earlier values of the other cases, with their age", yellow=True)
     for path in reports:
         reporter.write_line(f"report: {path}")
-    for problem in run.written.problems:
+    for problem in run.written.problems[:PROBLEMS_SHOWN]:
         reporter.write_line(f"reports: {problem}", yellow=True)
+    if (more := len(run.written.problems) - PROBLEMS_SHOWN) > 0:
+        reporter.write_line(f"reports: {more} more files could not be written", yellow=True)
 
 
 def _comparison(run: Run, reporter: pytest.TerminalReporter) -> None:

@@ -22,7 +22,9 @@ _ESCAPED = {char: "\\" + char for char in "\\|*[]~#"} | {
 }
 _OUTER_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _HEAD = ("metric", "now", "samples", "baseline", "change", "limit", "runs", "verdict", "remark")
-_RIGHT = ("now", "samples", "baseline", "change", "limit", "runs", "cells")
+_THEN = ("metric", "then", *_HEAD[2:])
+"""Over values of an earlier run."""
+_RIGHT = ("then", "now", "samples", "baseline", "change", "limit", "runs", "cells")
 _LEGEND = (
     "samples: behind the value now; runs: stored runs behind the baseline, which is their median, or pairs of base and head "
     "where the change has its two-sided 90 % interval in brackets; limit: beyond it a metric "
@@ -119,12 +121,13 @@ def _case(view: CaseView, *, every_metric: bool) -> Iterator[str]:
     yield from (f"> {escape(note)}\n" for note in (view.record.notes if view.record else ()))
     main = [row for row in view.rows if row.main or row.outcome in ("error", "regressed")]
     rest = [row for row in view.rows if row not in main and (every_metric or row.outcome not in ("", OK))]
-    yield from _table(_HEAD, [_cells(row) for row in main])
+    head = _HEAD if view.carried is None else _THEN
+    yield from _table(head, [_cells(row) for row in main])
     yield ""
     if rest:
         yield f"<details><summary>{len(rest)} more metrics</summary>"
         yield ""
-        yield from _table(_HEAD, [_cells(row) for row in rest])
+        yield from _table(head, [_cells(row) for row in rest])
         yield ""
         yield "</details>"
         yield ""
@@ -134,7 +137,7 @@ def _last(view: CaseView) -> Iterator[str]:
     """The last values of a case that has none now."""
     yield f"Last measured: {escape(view.carried.sentence if view.carried else '')}"
     yield ""
-    yield from _table(_HEAD, [_cells(row) for row in view.rows if row.main])
+    yield from _table(_THEN, [_cells(row) for row in view.rows if row.main])
     yield ""
 
 

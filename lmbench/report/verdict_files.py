@@ -65,9 +65,15 @@ def decision(run: StoredRun, verdicts: Sequence[Verdict], headline: str) -> list
     lines = [f"### {name}{escape(headline)}", ""]
     lines += [f"> {escape(remark)}\n" for remark in filter(None, [scope_of(run).sentence, *(facts.remarks() if facts else ())])]
     loud, quiet = _split(verdicts)
-    lines += [*_table(loud), ""] if loud else ["Nothing regressed.", ""] if quiet else []
+    lines += [*_table(loud, paired=facts is not None), ""] if loud else ["Nothing regressed.", ""] if quiet else []
     if quiet:
-        lines += [f"<details><summary>{len(quiet)} more metrics</summary>", "", *_table(quiet), "", "</details>"]
+        lines += [
+            f"<details><summary>{len(quiet)} more metrics</summary>",
+            "",
+            *_table(quiet, paired=facts is not None),
+            "",
+            "</details>",
+        ]
     return lines
 
 
@@ -78,8 +84,9 @@ def _split(verdicts: Sequence[Verdict]) -> tuple[list[Verdict], list[Verdict]]:
     return loud, quiet
 
 
-def _table(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    yield "| case | metric | base | head | change | pairs | verdict |"
+def _table(verdicts: Sequence[Verdict], *, paired: bool) -> Iterator[str]:
+    names = ("base", "head", "change", "pairs") if paired else ("baseline", "now", "change", "runs")
+    yield f"| case | metric | {' | '.join(names)} | verdict |"
     yield "|---|---|---:|---:|---:|---:|---|"
     for one in verdicts:
         evidence = one.evidence
@@ -90,7 +97,7 @@ def _table(verdicts: Sequence[Verdict]) -> Iterator[str]:
             pretty(one.baseline, one.unit),
             pretty(one.now, one.unit),
             f"{pretty_change(one.ratio)}{interval}",
-            str(evidence.pairs) if evidence else "-",
+            str(evidence.pairs) if evidence else "-" if paired else str(one.n_baselines),
             f"{one.outcome}: {one.why}" if _needs_why(one) else one.outcome,
         )
         yield "| " + " | ".join(escape(cell) for cell in cells) + " |"

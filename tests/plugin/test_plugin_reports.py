@@ -100,3 +100,16 @@ def check_failed(reports: Path, before: dict[str, str]) -> None:
     assert (reports / "two--quick.md" / "in the way").is_dir()
     newest = max((reports / "journal").glob("*.jsonl"))
     assert '"kind":"end"' in newest.read_text()
+
+
+def test_a_folder_of_reports_that_cannot_be_costs_no_record(
+    bench: Bench, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LMBENCH_CACHE", str(pytester.path / "cache"))
+    (pytester.path / "reports").write_text("a file of somebody else")
+    result = bench("--benchmark-autosave")
+    result.assert_outcomes(passed=1, deselected=1)
+    result.stdout.fnmatch_lines(["reports: *reports: cannot be written (*); what is measured goes to *cache*.jsonl"])
+    assert (pytester.path / "reports").read_text() == "a file of somebody else"
+    (journal,) = (pytester.path / "cache" / "journal").glob("*.jsonl")
+    assert '"kind":"record"' in journal.read_text() and len(list(pytester.path.glob("baselines/*/*/0001_*.json"))) == 1
