@@ -78,7 +78,7 @@ def configured(given: Given, root: Path, cwd: Path) -> Place:
         folder = root / (before + machine_class().slug + after.replace(MACHINE_CLASS, machine_class().slug))
         return Place(root=root, folder=folder.resolve(), whole=whole.resolve(), origin=given.origin)
     folder = root / written if given.by_file else cwd / written
-    if given.by_file and not has_runs(folder) and has_runs(cwd / written):
+    if given.by_file and cwd != root and not has_runs(folder) and has_runs(cwd / written):
         folder = cwd / written
     return Place(root=root, folder=folder.resolve(), whole=folder.resolve(), origin=given.origin)
 
@@ -152,6 +152,7 @@ def elsewhere(root: Path, cwd: Path, searched: Path) -> dict[Path, int]:
         near.append(base)
         if (base / ".git").exists():
             break
+    near += sorted(path.parent for name in (UPSTREAM, OWN) for path in cwd.glob(f"*/{name}"))
     found = {}
     for base in dict.fromkeys(near):
         for name in (UPSTREAM, OWN):

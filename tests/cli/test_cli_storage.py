@@ -164,6 +164,11 @@ def test_the_option_outranks_what_is_configured(here: Path) -> None:
     assert "is a file; expected a folder" in run("site", "--root", "file").output
 
 
+def test_runs_of_sessions_begun_in_a_folder_below_are_named(here: Path) -> None:
+    store(here / "suites" / "baselines" / machine_class().slug, 1, [record()])
+    assert "1 run is in suites/baselines/; name a folder with --storage" in said(run("report"))
+
+
 def test_plain_results_alone_are_nothing_to_export(here: Path) -> None:
     path = store(here / ".benchmarks", 1, [record()])
     path.write_text(json.dumps({"benchmarks": [{"fullname": "t.py::t", "stats": {"median": 1.0}}], "datetime": "2026-01-01"}))
