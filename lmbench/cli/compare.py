@@ -22,7 +22,7 @@ from lmbench.compare.stored import Side, compare_runs, not_run
 from lmbench.compare.verdicts import Verdict
 from lmbench.report.terminal import render
 from lmbench.store.choice import chosen
-from lmbench.store.medians import read_tests
+from lmbench.store.plain import read_tests
 from lmbench.store.renames import Renames
 from lmbench.store.runs import StoredRun, read_run
 

@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from lmbench.compare.judging import compare_case, compare_missing
-from lmbench.compare.medians import compare_test
+from lmbench.compare.plain import compare_test
 from lmbench.compare.verdicts import INCOMPARABLE, MISSING, Verdict
 from lmbench.record.record import FULL, OK, Record
-from lmbench.store.medians import PlainTest
+from lmbench.store.plain import PlainTest
 from lmbench.store.renames import NO_RENAMES, Renames
 from lmbench.store.runs import StoredRun
 

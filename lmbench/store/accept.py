@@ -11,7 +11,7 @@ from typing import Any
 from lmbench.base.errors import StoreError
 from lmbench.record.record import FULL, OK, Record
 from lmbench.store.files import StoredFile, save
-from lmbench.store.medians import read_tests
+from lmbench.store.plain import read_tests
 from lmbench.store.runs import RUN_SCHEMA_VERSION, StoredRun, damaged
 
 ACCEPTED, REJECTED_BECAUSE = "accepted", "rejected_because"

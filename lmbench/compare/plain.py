@@ -10,7 +10,7 @@ from lmbench.base.units import pretty, pretty_change
 from lmbench.compare import tripwire
 from lmbench.compare.cells import PLAIN
 from lmbench.compare.verdicts import IMPROVED, INCOMPARABLE, INCONCLUSIVE, NEW, OK, REGRESSED, Verdict
-from lmbench.store.medians import PlainTest
+from lmbench.store.plain import PlainTest
 
 OUTCOMES = {
     tripwire.WORSE: REGRESSED,
