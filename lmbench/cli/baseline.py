@@ -11,7 +11,7 @@ from rich.table import Table
 
 from lmbench.base.errors import StoreError
 from lmbench.base.units import pretty_change
-from lmbench.cli.storage import left_out, machine_option, machine_runs, project_root, some_runs
+from lmbench.cli.storage import left_out, machine_option, machine_runs, nothing, project_root, some_runs
 from lmbench.compare.gate import summary
 from lmbench.compare.verdicts import IMPROVED, OK, REGRESSED, Verdict, by_case, case_outcome
 from lmbench.measure.clock import utc_now
@@ -103,7 +103,9 @@ def accept(number: str, reason: str, cases: tuple[str, ...], metrics: tuple[str,
     """
     if not reason.strip():
         raise click.UsageError("--reason is empty; say why the change is meant")
-    folder = some_runs(storage)
+    place, folder = machine_runs(storage)
+    if storage is None and not list_all(folder):
+        nothing(place, folder)
     file = rejected_run(folder, int(number) if number.isdecimal() else Path(number))
     run = read_run(file.path)
     regressed = [one for one in map(Verdict.from_json, run.verdicts) if one.outcome == REGRESSED]
