@@ -71,7 +71,7 @@ def git(folder: Path, *arguments: str, parsed: bool = True, timeout_s: float = T
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=_environment(parsed=parsed),
+            env=_environment(folder, parsed=parsed),
             start_new_session=True,  # without a terminal nothing can prompt
         )
     except OSError as error:
@@ -127,9 +127,24 @@ def _replace(environment: Mapping[str, str]) -> None:
     os.environ.update(environment)
 
 
-def _environment(*, parsed: bool) -> dict[str, str]:
+def _environment(folder: Path, *, parsed: bool) -> dict[str, str]:
     plain = {"LC_ALL": "C", "LANGUAGE": ""} if parsed else {}
-    return {**without_git(os.environ), **plain, **QUIET}
+    return {**without_git(os.environ), **_named(folder, os.environ), **plain, **QUIET}
+
+
+def _named(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """The repository that the environment names, for a folder of its work tree in which git would find none by itself.
+
+    Some keep a bare repository apart from its files and name both; in every other layout the folder decides.
+    """
+    named, top = environment.get("GIT_DIR"), environment.get("GIT_WORK_TREE")
+    if not named or not top:
+        return {}
+    root, here = Path(top).resolve(), folder.resolve()
+    between = [place for place in (here, *here.parents) if place.is_relative_to(root)]
+    if not between or any((place / ".git").exists() for place in between):
+        return {}
+    return {"GIT_DIR": str(Path(named).resolve()), "GIT_WORK_TREE": str(root)}
 
 
 def _kept(environment: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -164,9 +164,7 @@ def _unknown(ref: str, why: str) -> ConfigError:
         trust = "git config --global --add safe.directory followed by its path"
         return _problem(ref, found, "a repository of yours, or one that git trusts", f"Run: {trust}")
     found, expected = f"a rootdir that git does not know ({why})", "a git repository, or --lmbench-gate-base-python alone"
-    by_variable = (
-        "GIT_DIR is set, but the repository is looked for from rootdir alone; a file .git there can name it: gitdir: PATH"
-    )
+    by_variable = "GIT_DIR is set without a GIT_WORK_TREE that holds rootdir; a file .git there can name it: gitdir: PATH"
     return _problem(ref, found, expected, by_variable if "GIT_DIR" in os.environ else "")
 
 

@@ -134,6 +134,25 @@ def test_a_linked_worktree_a_bare_repository_and_a_submodule_can_be_the_users_tr
         assert worktrees(tree) == before and git(tree, "status", "--porcelain") == ""
 
 
+def test_a_bare_repository_may_be_named_by_the_environment(
+    top: Path, tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare, files = tmp_path / "bare.git", tmp_path / "files"
+    files.mkdir()
+    git(tmp_path, "clone", "-q", "--bare", str(top), str(bare))
+    git(files, f"--git-dir={bare}", f"--work-tree={files}", "checkout", "-q", "main")
+    (files / "sub").mkdir()
+    monkeypatch.setenv("GIT_DIR", str(bare))
+    monkeypatch.setenv("GIT_WORK_TREE", str(files))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(bare / "index.lock"))
+    before = (bare / "index").read_bytes()
+    with worktree(resolve("HEAD~1", files / "sub")) as checkout:
+        assert (checkout.root / "code.py").read_text() == "one\n"
+    assert (bare / "index").read_bytes() == before and not (bare / "worktrees").exists()
+    assert list(temporary.iterdir()) == []
+    assert resolve("HEAD", top).toplevel == top.resolve(), "a folder with a repository of its own is not meant"
+
+
 def test_the_users_sparse_checkout_and_line_endings_are_the_bases(top: Path) -> None:
     commit(top, {"in/a.txt": "a\n", "out/b.txt": "b\n"})
     git(top, "config", "core.autocrlf", "true")
@@ -212,7 +231,7 @@ def test_what_cannot_be_checked_out_says_why_and_leaves_nothing(
         resolve("HEAD", top)
     monkeypatch.delenv("GIT_TEST_ASSUME_DIFFERENT_OWNER")
     monkeypatch.setenv("GIT_DIR", str(top / ".git"))
-    with pytest.raises(ConfigError, match=r"GIT_DIR is set, but the repository is looked for from rootdir alone"):
+    with pytest.raises(ConfigError, match=r"GIT_DIR is set without a GIT_WORK_TREE that holds rootdir"):
         resolve("HEAD", temporary)
 
 
