@@ -26,6 +26,7 @@ GAUGES = (
 RATES = {
     "cpu_s": "cpu_cores",
     "steal_s": "stolen_cores",
+    "busy_s": "busy_cores",
     "psi_cpu_some_s": "psi_cpu_some_share",
     "psi_memory_some_s": "psi_memory_some_share",
     "psi_io_some_s": "psi_io_some_share",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from lmbench.base.errors import Diverged, LmbenchError, Unavailable
 from lmbench.base.registry import WORKLOADS, resolve
 from lmbench.measure.ceilings import Ceilings, ceilings
 from lmbench.measure.clock import CLOCK, utc_now
+from lmbench.measure.contention import CONTENDED, contention_of
 from lmbench.measure.energy import energy
 from lmbench.measure.machine import usable_cpus
 from lmbench.measure.measurement import Measurement, Metric, Work, metric
@@ -29,8 +30,6 @@ from lmbench.workloads.facts import described
 
 UNCHANGED = "the level leaves the model as it is for this engine"
 NO_FILE = "the engine loads the model itself, or when its file was made was not measured"
-CONTENDED = 0.2
-"""Share of the measured time in which some task waited for a CPU, above which the reader is warned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +100,7 @@ def _measure(case: Case, setting: Setting, builder: CaseBuilder, progress: Calla
         samples = sampler.stop()
     measurement = replace(measurement, details={**measurement.details, **_roofs(asked)})
     resources = summary(samples, start=start, end=end)
+    resources["contention"] = asdict(contention_of(resources, cpus=usable_cpus()))
     return _fields(measurement, builder, _resources(resources, measurement.work, samples), resources)
 
 
@@ -121,7 +121,7 @@ def _fields(
 
 
 def contention(resources: Mapping[str, Any]) -> tuple[str, ...]:
-    """A sentence when tasks kept waiting for a CPU while the case was measured (PSI, from the sampler's summary).
+    """A sentence when tasks kept waiting for a CPU while the case was measured, whoever's they were (PSI, from the summary).
 
     Alone on its machine a case whose threads match the CPUs shows 0.01 to 0.05; a busy neighbour makes it 0.5 and
     more, and an engine whose threads wait for each other can then be tens of times slower.

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmbench.measure.clock import ManualClock
 from lmbench.measure.probes.cgroup import Cgroup, locate, parse_throttling
 from lmbench.measure.probes.kernel_file import list_names, open_file, read_int, read_text
 from lmbench.measure.probes.memory import available_bytes, meminfo, peak_rss_bytes, reset_peak, rss_bytes
 from lmbench.measure.probes.nvml import throttle_names
-from lmbench.measure.probes.pressure import Pressure, parse_psi, parse_steal
+from lmbench.measure.probes.pressure import Pressure, Waiting, parse_busy, parse_psi, parse_steal
 from lmbench.measure.probes.process import ProcessTree, children_of, split_stat
 from lmbench.measure.probes.rapl import Rapl, unwrapped
 
@@ -127,13 +128,28 @@ def test_pressure_is_parsed_and_its_absence_is_a_reason(tmp_path: Path) -> None:
     assert row["psi_cpu_some_s"] == 2.5
     assert row["loadavg_1m"] == 0.75
     assert row["steal_s"] == 800 / os.sysconf("SC_CLK_TCK")
+    assert row["busy_s"] == (1 + 2 + 3 + 6 + 7) / os.sysconf("SC_CLK_TCK"), "idle and waiting for disks is not work"
     assert set(gauges.reasons) == {"psi_memory", "psi_io"}
     gauges.close()
+
+
+def test_waiting_since_the_last_look(tmp_path: Path) -> None:
+    clock = ManualClock()
+    write(tmp_path / "pressure/cpu", "some avg10=0.00 avg60=0.00 avg300=0.00 total=1000000\n")
+    waiting = Waiting(clock, str(tmp_path))
+    clock.advance(4.0)
+    (tmp_path / "pressure/cpu").write_text("some avg10=0.00 avg60=0.00 avg300=0.00 total=3000000\n")
+    assert waiting.look() == pytest.approx(0.5)
+    waiting.close()
+    absent = Waiting(clock, str(tmp_path / "nowhere"))
+    assert absent.look() is None
+    absent.close()
 
 
 def test_short_kernel_lines_do_not_break() -> None:
     assert parse_psi("full avg10=1 total=2") is None
     assert parse_steal("cpu 1 2 3") == 0.0
+    assert parse_busy("cpu 1 2 3") is None
     assert split_stat("12 (a (b) c) S 1 2") == ["S", "1", "2"]
 
 

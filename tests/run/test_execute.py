@@ -7,10 +7,11 @@ import pytest
 from lmbench.base.errors import Unavailable
 from lmbench.capacity.roofline import roofline, roofs
 from lmbench.measure.ceilings import Ceilings
+from lmbench.measure.contention import CONTENDED
 from lmbench.plan.case import Case, Choice
 from lmbench.record.codec import from_json, to_json
 from lmbench.run import execute as room
-from lmbench.run.execute import CONTENDED, Setting, contention, execute
+from lmbench.run.execute import Setting, contention, execute
 from lmbench.suite.params import LatencyParams, MemoryParams
 
 KNOWN = Ceilings(
