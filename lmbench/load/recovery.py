@@ -34,6 +34,8 @@ class Recovery:
     """Back means: the median latency of a stretch, bad requests counting as endless, is not above this."""
     in_flight_limit: float | None = None
     """And its mean number of requests in flight not above this."""
+    step_s: float | None = None
+    """The answer is a multiple of this: stretches begin so often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +114,7 @@ def _recovery(requests: _Requests, calm: tuple[float, float], late: tuple[float,
         in_flight_back_s=open_back,
         latency_limit_s=latency_limit,
         in_flight_limit=open_limit,
+        step_s=stretch / PARTS,
     )
 
 

@@ -34,6 +34,10 @@ class Findings:
     limit: Limit
     knee_rate: float | None
     knee_reason: str
+    knee_high: float | None
+    recovery_s: float | None
+    recovery_step_s: float | None
+    """What `recovery_s` is a multiple of, where it is one."""
     metrics: tuple[Metric, ...]
     details: Mapping[str, Any]
     notes: tuple[str, ...] = field(default=())
@@ -51,6 +55,9 @@ def findings(outcome: Outcome) -> Findings:
         limit=top,
         knee_rate=bend.rate,
         knee_reason=bend.reason,
+        knee_high=bend.high,
+        recovery_s=recovered,
+        recovery_step_s=None if recovery is None else recovery["step_s"],
         metrics=(known("recovery_s", recovered, reason=not_recovered), *_soak_metrics(leaked, drifted)),
         details={
             "limit": asdict(top),

@@ -21,6 +21,8 @@ from lmbench.workloads.stress_shape import line
 MAX_ROWS = 20_000
 """Requests kept one by one in a record; the metrics are made from all of them, and the request log has all."""
 MAX_MEMORY = 1000
+LADDER = ("max_sustainable_rate", "goodput_requests_per_s", "requests_per_s", "output_tokens_per_s")
+"""Rates that are those of the limit's step."""
 SHOWN = ("latency", "ttft", "service", "tpot", "itl")
 
 
@@ -91,6 +93,26 @@ def _lags(outcome: Outcome) -> list[Metric]:
     ]
 
 
+def _resolution(found: Findings) -> dict[str, float | None]:
+    """What this run can tell apart of each metric that lies on its ladder: the step that was really run; None: a bound only.
+
+    The rates served at the limit change with it, by whole steps.
+    """
+    steps: dict[str, float | None] = {}
+    if found.limit.shown is not None:
+        step = _step(found.limit.rate, found.limit.high)
+        steps |= dict.fromkeys(LADDER, step)
+    if found.knee_rate is not None:
+        steps["knee_rate"] = _step(found.knee_rate, found.knee_high)
+    if found.recovery_step_s is not None and found.recovery_s is not None and found.recovery_s > found.recovery_step_s:
+        steps["recovery_s"] = found.recovery_s / (found.recovery_s - found.recovery_step_s) - 1
+    return steps
+
+
+def _step(low: float | None, high: float | None) -> float | None:
+    return None if not low or high is None else high / low - 1
+
+
 def _details(outcome: Outcome, found: Findings) -> dict[str, Any]:
     logs = outcome.campaign.logs
     start_s = outcome.started_s
@@ -99,6 +121,7 @@ def _details(outcome: Outcome, found: Findings) -> dict[str, Any]:
         "steps": [row(step, start_s=start_s) for step in outcome.steps],
         "shape": line(outcome.shape),
         **found.details,
+        "resolution": _resolution(found),
         "slo": outcome.slo.model_dump(),
         "accounts": asdict(accounts(logs)),
         "drained": outcome.campaign.drained,

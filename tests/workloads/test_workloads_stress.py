@@ -47,6 +47,8 @@ def test_a_server_of_a_hundred_per_second_breaks_below_a_hundred() -> None:
     assert rates == pytest.approx([25.0 * 1.5**k for k in range(len(rates))])
     assert number(found, "max_sustainable_rate") == rates[-2]
     assert found.details["limit"]["state"] == "resolved"
+    assert found.details["resolution"]["max_sustainable_rate"] == pytest.approx(0.5), "one rung of the ladder that was run"
+    assert found.details["resolution"]["goodput_requests_per_s"] == pytest.approx(0.5)
     met = [step["slo_met"] for step in found.details["steps"]]
     assert met[: len(rates)] == [True] * (len(rates) - 1) + [False]
     assert number(found, "achieved_rate") == pytest.approx(100, rel=0.02)
