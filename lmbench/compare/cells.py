@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from lmbench.base.catalogue import METRICS
 from lmbench.base.registry import BACKENDS, WORKLOADS
-from lmbench.compare.tolerance import NOISY, resolution
+from lmbench.compare.tolerance import NOISY
 from lmbench.plan.case import Case
 
 MIRRORS: Mapping[str, str] = {
@@ -59,5 +59,6 @@ def tolerance_of(case: Case | None, name: str, default: float) -> float:
         return default
     declared = case.gate.get(name)
     spec = METRICS[name]
-    own = declared if declared is not None else spec.tolerance if spec.tolerance is not None else default
-    return max(own, resolution(case, name))
+    if declared is not None:
+        return declared
+    return spec.tolerance if spec.tolerance is not None else default

@@ -7,18 +7,22 @@ from dataclasses import replace
 
 from lmbench.compare import metrics
 from lmbench.compare.comparability import comparable, why_incomparable
+from lmbench.compare.contention import BOUND, of_record
 from lmbench.compare.tolerance import NOISY, tripwired
 from lmbench.compare.verdicts import ERROR, INCOMPARABLE, MISSING, NEW, Verdict
 from lmbench.record.record import ERROR as FAILED
 from lmbench.record.record import FULL, OK, Record
 
 
-def compare_case(record: Record, baselines: Sequence[Record], reruns: Sequence[Record] = ()) -> list[Verdict]:
+def compare_case(
+    record: Record, baselines: Sequence[Record], reruns: Sequence[Record] = (), *, bound: float = BOUND
+) -> list[Verdict]:
     """Verdicts on one case: one per metric that can be judged, or a single one on the whole case.
 
     `baselines` are its stored records, newest first; those of another machine class or declaration are left out.
     `reruns` are up to two more runs of the same case in processes of their own, made because `suspects` named
-    something. A record of mode 'once' is never compared.
+    something. A record of mode 'once' is never compared. `bound` is the contention from which times and rates of a run
+    decide nothing (contention.py).
     """
     node_id = record.case.node_id
     if record.status != OK:
@@ -28,27 +32,27 @@ def compare_case(record: Record, baselines: Sequence[Record], reruns: Sequence[R
     if record.mode != FULL:
         return []
     if not baselines:
-        return [Verdict(node_id=node_id, metric=None, outcome=NEW, why="no stored run has this case")]
+        return [Verdict(node_id=node_id, metric=None, outcome=NEW, why="no stored run has this case" + _mark(record, bound))]
     stored = comparable(baselines, record)
     if not stored:
         why = "; ".join(why_incomparable(baselines[0], record))
         return [Verdict(node_id=node_id, metric=None, outcome=INCOMPARABLE, why=why, n_baselines=len(baselines))]
-    heads = _heads(record, reruns)
+    runs = metrics.Runs(heads=_heads(record, reruns), stored=stored, bound=bound)
     can_fail = tripwired(record)
     names = dict.fromkeys([*record.metrics, *stored[0].metrics])
-    judged = (metrics.judge_metric(name, heads, stored, can_fail=name in can_fail) for name in names)
+    judged = (metrics.judge_metric(name, runs, can_fail=name in can_fail) for name in names)
     return [_named(verdict, stored[0].case.node_id) for verdict in judged if verdict is not None]
 
 
-def suspects(record: Record, baselines: Sequence[Record]) -> tuple[str, ...]:
+def suspects(record: Record, baselines: Sequence[Record], *, bound: float = BOUND) -> tuple[str, ...]:
     """The times and rates on which this run alone trips the wire; rerun the case in fresh processes when there are any."""
     if record.status != OK or record.mode != FULL:
         return ()
-    stored = comparable(baselines, record)
+    runs = metrics.Runs(heads=(record,), stored=comparable(baselines, record), bound=bound)
     return tuple(
         name
         for name, metric in record.metrics.items()
-        if metric.kind in NOISY and name in tripwired(record) and metrics.trips(name, (record,), stored)
+        if metric.kind in NOISY and name in tripwired(record) and metrics.trips(name, runs)
     )
 
 
@@ -84,6 +88,12 @@ def _named(verdict: Verdict, stored_as: str) -> Verdict:
     if verdict.node_id == stored_as:
         return verdict
     return replace(verdict, why=f"{verdict.why}; renamed, the stored runs have it as {stored_as}")
+
+
+def _mark(record: Record, bound: float) -> str:
+    """What is to be known of a contended run before it becomes a baseline."""
+    found = of_record(record)
+    return f"; {found.words}: its times and rates are too long or too low to be held to" if found.beyond(bound) else ""
 
 
 def _heads(record: Record, reruns: Sequence[Record]) -> tuple[Record, ...]:

@@ -20,12 +20,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from lmbench.base.catalogue import HIGHER
 from lmbench.base.units import pretty_change
 from lmbench.compare.intervals import Trimmed, degrees_of_freedom, student_t, trimmed
+from lmbench.compare.resolution import EXACT_SLACK, NONE, Resolution
 from lmbench.compare.verdicts import IMPROVED, INCONCLUSIVE, OK, REGRESSED, Evidence, Verdict
 
 LOOKS = (8, 16, 32)
@@ -56,6 +57,15 @@ class Cell:
     """Each side's median over its pairs, base and head, in `unit`: for display, and never for the verdict."""
     unit_of_pair: str = "pair of processes"
     explanation: str = ""
+    declared: bool = False
+    """Whether the suite's `gate:` names the tolerance."""
+    steps: tuple[Resolution, Resolution] = (NONE, NONE)
+    """What one run resolves of the metric, base and head: the coarsest of its runs."""
+
+    @property
+    def step(self) -> Resolution:
+        """The coarser of both sides."""
+        return max(self.steps, key=lambda one: one.step)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +88,7 @@ def judge(cell: Cell, *, cells: int) -> Verdict:
     """The verdict on `cell` among `cells` separate tests; inconclusive with fewer than 4 pairs."""
     sign = -1.0 if cell.better == HIGHER else 1.0
     found = trimmed([sign * value for value in cell.log_ratios])
+    asked, cell = cell.tolerance, _resolved(cell)
     if found is None:
         pairs = len(cell.log_ratios)
         why = f"{pairs} pair{' is' if pairs == 1 else 's are'} too few to know their spread"
@@ -85,21 +96,47 @@ def judge(cell: Cell, *, cells: int) -> Verdict:
         return _verdict(cell, INCONCLUSIVE, why, ratio, _too_few(cell))
     bounds = _Bounds(
         found=found,
-        margin=math.log1p(min(MARGIN, cell.tolerance)),
+        margin=math.log1p(max(min(MARGIN, cell.tolerance), cell.steps[1].step)),
         tolerance=math.log1p(cell.tolerance),
         alpha_regressed=ALPHA / cells / len(LOOKS),
         alpha_ok=ALPHA / len(LOOKS),
     )
     outcome = bounds.state(se=found.se, df=found.df)
-    if outcome == OK and found.upper(bounds.alpha_regressed) < -bounds.margin:
+    if outcome == OK and found.upper(bounds.alpha_regressed) < -math.log1p(max(min(MARGIN, asked), cell.steps[0].step)):
         outcome = IMPROVED
     evidence = _evidence(cell, bounds, sign, outcome)
-    return _verdict(cell, outcome, _why(outcome, cell, bounds, evidence, sign), math.exp(sign * found.estimate), evidence)
+    why = _why(outcome, cell, bounds, evidence, sign)
+    if outcome == OK and _too_coarse(cell, asked):
+        outcome, why = INCONCLUSIVE, _blunt(cell, asked, evidence)
+        evidence = replace(evidence, within_resolution=True)
+    elif cell.tolerance > asked:
+        why = f"{why} ({cell.step.words}; {asked * 100:.4g} % would be finer)"
+    return _verdict(cell, outcome, why, math.exp(sign * found.estimate), evidence)
 
 
 def decided(verdict: Verdict) -> bool:
     """Whether more pairs would change nothing."""
-    return verdict.outcome != INCONCLUSIVE
+    return verdict.outcome != INCONCLUSIVE or (verdict.evidence is not None and verdict.evidence.within_resolution)
+
+
+def _resolved(cell: Cell) -> Cell:
+    """The cell with a tolerance that its runs can resolve: what is finer is not judged, and that is said."""
+    step = cell.step.step
+    if not step or math.isinf(step):
+        return cell
+    return replace(cell, tolerance=max(cell.tolerance, (1 + step) * (1 + EXACT_SLACK) - 1))
+
+
+def _too_coarse(cell: Cell, asked: float) -> bool:
+    """Whether runs that seem equal may still differ by more than was asked for."""
+    return math.isinf(cell.step.step) or (cell.declared and cell.step.step > asked * (1 + EXACT_SLACK))
+
+
+def _blunt(cell: Cell, asked: float, evidence: Evidence) -> str:
+    change = f"[{pretty_change(evidence.low)}, {pretty_change(evidence.high)}]"
+    if math.isinf(cell.step.step):
+        return f"{change}: {cell.step.words}; raise the highest rate that is tried"
+    return f"{change}: within the resolution: {cell.step.words}, the gate tolerates {asked * 100:.4g} %; search more finely"
 
 
 def visible(log_ratios: Sequence[float], pairs: int, *, cells: int, margin: float = MARGIN) -> float | None:

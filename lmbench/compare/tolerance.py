@@ -54,16 +54,6 @@ def tripwired(record: Record) -> frozenset[str]:
     return frozenset(names)
 
 
-def resolution(case: Case, name: str) -> float:
-    """The smallest relative step the metric can show, below which a change means nothing.
-
-    `max_sustainable_rate` lies on the ramp's ladder: neighbouring rungs are `growth` apart.
-    """
-    if name == "max_sustainable_rate":
-        return max(float(case.params.get("growth", 1.0)) * 1.05 - 1.0, 0.0)
-    return 0.0
-
-
 def is_higher_better(metric: Metric) -> bool:
     """Whether a larger value is an improvement."""
     return metric.better == HIGHER

@@ -35,6 +35,8 @@ class Evidence:
     """ln(head / base), one per pair, in the order they were run."""
     unit: str = "pair of processes"
     """What one pair is: rounds alternated inside two processes, or one whole run per side."""
+    within_resolution: bool = False
+    """The change is smaller than one run can resolve, so that more pairs would not decide it."""
     explanation: str = ""
     """CPU time and involuntary switches beside the wall time; explains, never decides."""
     medians: tuple[float, float] | None = None
@@ -72,6 +74,8 @@ class Verdict:
     limit: float | None = None
     """The value, in `unit`, beyond which the metric is regressed; None where it cannot fail."""
     n_baselines: int = 0
+    doubt: str = ""
+    """Why these runs cannot decide it, whatever their numbers: contended CPUs, or steps that are too coarse."""
     evidence: Evidence | None = None
     """Present when base and head were run side by side; None when stored runs were compared."""
     cut_short: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from lmbench.base.units import duration
 from lmbench.compare.paired import LOOKS, TOLERANCE
 from lmbench.compare.verdicts import Verdict
 from lmbench.measure.clock import CLOCK
+from lmbench.measure.probes.pressure import Waiting
 from lmbench.paired.baserun import steady
 from lmbench.paired.cost import Cost, affordable, updated
 from lmbench.paired.docket import ROUND_UNIT, Docket, Entry
@@ -56,6 +57,7 @@ class Adjudication:
         self.pairs_run = 0
         self._visits: dict[str, list[float]] = {}
         self._starts: list[float] = []
+        self._waiting = Waiting(CLOCK)
 
     def run(self, say: Say, keep: Keep) -> Judgement:
         """Adjudicate. Every pair's numbers go to `keep` as plain JSON as they come."""
@@ -66,6 +68,8 @@ class Adjudication:
         except KeyboardInterrupt:
             interrupted = True
             self.docket.close(lambda _: "interrupted")
+        finally:
+            self._waiting.close()
         return Judgement(
             verdicts=tuple(self.docket.verdicts()),
             pairs_run=self.pairs_run,
@@ -133,6 +137,7 @@ class Adjudication:
         self.cost = updated(self.cost, self._visits, self._starts)
 
     def _take(self, number: int, found: CasePair, keep: Keep) -> None:
+        found = replace(found, contention=self._waiting.look())
         if not found.failure:
             self._visits.setdefault(found.node_id, []).append(found.wall_s)
         self.docket.add(found)

@@ -12,7 +12,9 @@ from lmbench.base.units import pretty, pretty_change
 from lmbench.compare.cells import count_cells, deciding, tolerance_of
 from lmbench.compare.intervals import degrees_of_freedom
 from lmbench.compare.paired import LOOKS, Cell, decided, judge
+from lmbench.compare.resolution import Resolution
 from lmbench.compare.verdicts import ERROR, IMPROVED, INCOMPARABLE, INCONCLUSIVE, MISSING, NEW, OK, REGRESSED, Verdict
+from lmbench.measure.contention import CONTENDED
 from lmbench.paired.numbers import HEAD, CasePair, Job
 from lmbench.paired.runs import RUN_UNIT
 
@@ -122,6 +124,8 @@ class Docket:
             medians=(median(pair.base[name] for pair in entry.pairs), median(pair.head[name] for pair in entry.pairs)),
             unit_of_pair=RUN_UNIT if entry.unit == RUN_UNIT else ROUND_UNIT,
             explanation=explain(entry.pairs),
+            declared=entry.job.case is not None and name in entry.job.case.gate,
+            steps=_steps(entry.pairs, name),
         )
         verdict = judge(cell, cells=self.cells)
         if (
@@ -139,6 +143,14 @@ class Docket:
         return replace(verdict, limit=None)
 
 
+def _steps(pairs: Sequence[CasePair], name: str) -> tuple[Resolution, Resolution]:
+    """What the runs of base and head resolved of a metric: the coarsest of each side."""
+    both = [pair.steps.get(name, (0.0, 0.0)) for pair in pairs]
+    base, head = (max(math.inf if step is None else step for step in side) for side in zip(*both, strict=True))
+    recorded = all(pair.recorded_steps for pair in pairs)
+    return Resolution(step=base, recorded=recorded), Resolution(step=head, recorded=recorded)
+
+
 def explain(pairs: Sequence[CasePair]) -> str:
     """'CPU time +0.2 %, involuntary switches per round 0.4 -> 3.1', what there is of it."""
     parts = []
@@ -147,6 +159,9 @@ def explain(pairs: Sequence[CasePair]) -> str:
         parts.append(f"CPU time {pretty_change(math.exp(median(spent)))}")
         before, after = (median(pair.switches[side] for pair in pairs) for side in (0, 1))
         parts.append(f"involuntary switches per round {before:.1f} -> {after:.1f}")
+    waited = [pair.contention for pair in pairs if pair.contention is not None]
+    if waited and (share := median(waited)) >= CONTENDED:
+        parts.append(f"tasks waited for a CPU {share:.0%} of the time")
     return ", ".join(parts)
 
 

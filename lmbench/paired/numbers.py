@@ -56,6 +56,12 @@ class CasePair:
     wall_s: float = 0.0
     base_id: str = ""
     """What the base calls the case, where that is known."""
+    contention: float | None = None
+    """Share of the pair's time in which some task waited for a CPU; None where the kernel does not know."""
+    steps: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    """What each run, base and head, resolved of a metric that is found on a ladder: a share; None: only a bound."""
+    recorded_steps: bool = True
+    """Whether the runs recorded their steps; else they are from the declaration."""
     side: str = ""
     absent: bool = False
     """The side does not have the case, or declares it differently: nobody's fault, yet nothing to compare."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lmbench.base.errors import ConfigError, Unavailable
+from lmbench.compare.resolution import resolution_of
 from lmbench.measure.clock import CLOCK
 from lmbench.paired.numbers import BASE, HEAD, CasePair, Job
 from lmbench.paired.pair import Sides
@@ -91,6 +92,8 @@ def _declared(root: Path, suite: str) -> dict[str, str] | str:
 def _numbers(node_id: str, base: Record, head: Record, wall_s: float) -> CasePair:
     before, after = _values(base), _values(head)
     shared = [name for name in after if name in before]
+    steps = {name: (resolution_of(base, name), resolution_of(head, name)) for name in shared}
+    coarse = {name: both for name, both in steps.items() if any(one.step for one in both)}
     return CasePair(
         node_id=node_id,
         log_ratios={name: math.log(after[name] / before[name]) for name in shared},
@@ -99,7 +102,13 @@ def _numbers(node_id: str, base: Record, head: Record, wall_s: float) -> CasePai
         rounds=1,
         loops=1,
         wall_s=wall_s,
+        steps={name: (_finite(both[0].step), _finite(both[1].step)) for name, both in coarse.items()},
+        recorded_steps=all(one.recorded for both in coarse.values() for one in both),
     )
+
+
+def _finite(step: float) -> float | None:
+    return step if math.isfinite(step) else None
 
 
 def _values(record: Record) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lmbench.plugin.confirm import add_contention, contention_bound
 from lmbench.plugin.gate_options import add_gate, of_tests_run_apart
 from lmbench.plugin.place import settle_storage
 
@@ -37,6 +38,7 @@ def add(parser: pytest.Parser) -> None:
     )
     group.addoption("--lmbench-hz", type=float, default=20.0, metavar="HZ", help="samples of resource use per second (20)")
     parser.addini("lmbench_reports", "folder of the reports and the journal, relative to rootdir", default="reports")
+    add_contention(group, parser)
     add_gate(parser)
 
 
@@ -54,6 +56,7 @@ def settle(config: pytest.Config) -> None:
     all count, where upstream keeps only the last.
     """
     settle_storage(config)
+    contention_bound(config)  # a bound that is no share is a usage error now, not when the first case is compared
     compare = config.getoption("benchmark_compare", None)
     if isinstance(compare, str) and _is_argument(config, compare):
         raise pytest.UsageError(

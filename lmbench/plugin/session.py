@@ -16,13 +16,13 @@ from lmbench.base.registry import BACKENDS
 from lmbench.compare.decidedness import session_status
 from lmbench.compare.gate import NOT_DECIDED_STATUS, exit_fails
 from lmbench.compare.judging import compare_case, compare_missing, suspects
-from lmbench.compare.tripwire import MAX_HEADS
 from lmbench.compare.verdicts import ERROR, REGRESSED, Verdict, by_case
 from lmbench.measure.clock import CLOCK, utc_now
 from lmbench.measure.harness import harness_cost
 from lmbench.measure.machine import machine_class
 from lmbench.paired.leftovers import clear_left_behind
 from lmbench.plan.case import Case
+from lmbench.plugin.confirm import Confirmation, contention_bound
 from lmbench.plugin.declared import scope_json
 from lmbench.plugin.endings import status as ended_with
 from lmbench.plugin.feed import RecordedTime
@@ -56,6 +56,7 @@ class Run:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.progress = Progress(config)
+        self.confirmation = Confirmation(contention_bound(config), self.progress.say)
         self.started_at = utc_now()
         self.id = f"{self.started_at.replace(':', '').replace('+0000', 'Z')}-{os.getpid()}"
         self.cases: list[Case] = []
@@ -188,13 +189,13 @@ class Run:
         """
         stored = self.stored_baselines().of(case.node_id)
         if self.config.stash.get(GATE, None) is not None:
-            self.verdicts += compare_case(record, stored)
+            self.verdicts += compare_case(record, stored, bound=self.confirmation.bound)
             return
         reruns: list[Record] = []
-        if suspects(record, stored):
+        if suspects(record, stored, bound=self.confirmation.bound):
             setting = self.setting(once=False)
-            reruns = [self._execute(case, setting) for _ in range(MAX_HEADS - 1)]
-        verdicts = compare_case(record, stored, reruns)
+            reruns = self.confirmation.reruns(lambda: self._execute(case, setting))
+        verdicts = compare_case(record, stored, reruns, bound=self.confirmation.bound)
         self.verdicts += verdicts
         worse = [verdict for verdict in verdicts if verdict.outcome in (REGRESSED, ERROR)]
         if worse:

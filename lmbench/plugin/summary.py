@@ -9,6 +9,8 @@ import pytest
 from rich.console import Console
 
 from lmbench.compare.comparability import environment_changes
+from lmbench.compare.contention import calm, of_record
+from lmbench.record.record import FULL, OK
 from lmbench.report.scope import scope_of
 from lmbench.report.terminal import render, render_harness, render_skipped
 
@@ -39,6 +41,8 @@ def summarise(run: Run, reporter: pytest.TerminalReporter) -> None:
         render_skipped(run.stored().skipped, console)
         render_harness(run.harness, console)
         reporter.write(text.getvalue())
+        _doubts(run, reporter)
+        _contention(run, reporter)
         _comparison(run, reporter)
     if run.slow:
         plural = "s" if run.slow > 1 else ""
@@ -57,6 +61,30 @@ def _files(run: Run, reporter: pytest.TerminalReporter) -> None:
         reporter.write_line(f"reports: {problem}", yellow=True)
     if (more := len(run.written.problems) - PROBLEMS_SHOWN) > 0:
         reporter.write_line(f"reports: {more} more files could not be written", yellow=True)
+
+
+def _doubts(run: Run, reporter: pytest.TerminalReporter) -> None:
+    """Why runs could not decide their metrics, once per case and reason; only of metrics that may fail."""
+    doubtful: dict[tuple[str, str], list[str]] = {}
+    for one in run.verdicts:
+        if one.doubt and one.limit is not None and one.metric is not None:
+            doubtful.setdefault((one.node_id, one.doubt), []).append(one.metric)
+    for (node_id, doubt), names in doubtful.items():
+        reporter.write_line(f"{node_id}: inconclusive: {', '.join(names)}: {doubt}", yellow=True)
+
+
+def _contention(run: Run, reporter: pytest.TerminalReporter) -> None:
+    """How many cases were measured while others held the CPUs: their records keep the figure."""
+    full = [record for record in run.records.values() if record.mode == FULL]
+    held = len(full) - len(calm(full, run.confirmation.bound))
+    if held:
+        reporter.write_line(
+            f"{held} of {len(full)} cases were measured on contended CPUs: their times and rates decide nothing, here and as "
+            "stored runs; comparisons prefer uncontended ones",
+            yellow=True,
+        )
+    if unknown := sum(of_record(record).share is None for record in full if record.status == OK):
+        reporter.write_line(f"whether the CPUs were contended is not known for {unknown} of {len(full)} cases")
 
 
 def _comparison(run: Run, reporter: pytest.TerminalReporter) -> None:

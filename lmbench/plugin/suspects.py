@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lmbench.base.registry import BACKENDS
 from lmbench.compare.cells import PLAIN, PLAIN_CPU, deciding, needs_runs
 from lmbench.compare.comparability import comparable
+from lmbench.compare.contention import calm
 from lmbench.compare.triage import Observation
 from lmbench.compare.verdicts import REGRESSED
 from lmbench.paired.cost import Cost
@@ -43,7 +44,10 @@ def deciding_of(cases: Mapping[str, Record], tests: Mapping[str, Any]) -> dict[s
 
 
 def observations(run: Run, cases: Mapping[str, Record], tests: Mapping[str, Any]) -> list[Observation]:
-    """Every deciding metric beside its stored values, where there are any."""
+    """Every deciding metric beside its stored values, where there are any.
+
+    Stored runs of contended CPUs are slow: they clear nobody.
+    """
     return [*_of_cases(run, cases), *_of_tests(run, tests)]
 
 
@@ -109,7 +113,7 @@ def _of_cases(run: Run, cases: Mapping[str, Record]) -> Iterator[Observation]:
     if not run.comparing:
         return
     for node_id, record in cases.items():
-        stored = comparable(run.stored_baselines().of(node_id), record)
+        stored = calm(comparable(run.stored_baselines().of(node_id), record), run.confirmation.bound)
         for name in deciding(record.case):
             metric = record.metrics.get(name)
             old = tuple(value for one in stored if name in one.metrics and (value := one.metrics[name].value) is not None)

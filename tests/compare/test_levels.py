@@ -150,7 +150,9 @@ def test_neither_the_order_of_lines_nor_the_unit_matters(values: list[float], se
 
 def test_several_repins_settle_what_was_before_each_of_them() -> None:
     """Each release is 4 % slower than the one before and becomes the pin; only what comes after the last one alarms."""
-    nights, bridges, pins, place = [], [], [Pin(commit="p0", at="")], 0
+    nights: list[Night] = []
+    bridges: list[Bridge] = []
+    pins, place = [Pin(commit="p0", at="")], 0
     for release in range(3):
         for value in (1.0, 1.0, 1.0, 1.0, 1.04, 1.04, 1.04):
             (one,) = history([value], "ttft_p50_s").nights
@@ -163,4 +165,5 @@ def test_several_repins_settle_what_was_before_each_of_them() -> None:
             bridges.append(Bridge(old=pins[-1].commit, new=f"c{place - 1}", cells=nights[-1].cells))
             pins.append(Pin(commit=f"c{place - 1}", at=""))
     (found,) = findings(History(pins=tuple(pins), nights=tuple(nights), bridges=tuple(bridges)))
-    assert (found.kind, found.commit, found.change) == (ALARM, "c18", pytest.approx(1.04))
+    assert (found.kind, found.commit) == (ALARM, "c18")
+    assert found.change == pytest.approx(1.04)
