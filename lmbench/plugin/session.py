@@ -31,7 +31,7 @@ from lmbench.plugin.options import BARE_COMPARE
 from lmbench.plugin.outputs import open_journal, package_of, publish, requests_folder, write_files
 from lmbench.plugin.progress import Progress
 from lmbench.plugin.renames import session_renames
-from lmbench.plugin.storage import RunStorage
+from lmbench.plugin.storage import RunStorage, save_failures
 from lmbench.plugin.summary import summarise
 from lmbench.record.codec import to_json
 from lmbench.record.environment import Environment, collect
@@ -244,6 +244,8 @@ class Run:
         session = getattr(self.config, "_benchmarksession", None)
         if session is not None and hasattr(session.storage, "path"):
             session.storage = RunStorage(session.storage, self.why_rejected)
+            if self.opened and any(record.failure is not None for record in self.records.values()):
+                save_failures(self.config, session)
 
     def to_json(self) -> dict[str, Any]:
         """The run's own data, as pytest-benchmark's JSON and the journal keep it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from pytest_benchmark.storage.file import FileStorage
 from pytest_benchmark.utils import safe_dumps
 
@@ -35,3 +36,26 @@ class RunStorage(FileStorage):  # type: ignore[misc]
             self.logger.warning(f"Saved benchmark data in: {target} (not a baseline: {reason})")
         else:
             self.logger.info(f"Saved benchmark data in: {target}")
+
+
+def save_failures(config: pytest.Config, session: Any) -> None:
+    """Save a run in which no case was measured, as pytest-benchmark saves others; it would leave such a run out.
+
+    Without it the newest stored record of a case that fails now would be its last good one.
+    """
+    name = session.save or session.autosave
+    if not name or session.benchmarks or session.disabled:
+        return
+    hook = config.hook
+    commit = hook.pytest_benchmark_generate_commit_info(config=config)
+    hook.pytest_benchmark_update_commit_info(config=config, commit_info=commit)
+    output = hook.pytest_benchmark_generate_json(
+        config=config,
+        benchmarks=[],
+        include_data=session.save_data,
+        machine_info=session.get_machine_info(),
+        commit_info=commit,
+    )
+    hook.pytest_benchmark_update_json(config=config, benchmarks=[], output_json=output)
+    session.storage.save(output, name)
+    session.save = session.autosave = None
