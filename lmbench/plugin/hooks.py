@@ -17,7 +17,7 @@ from lmbench.plugin.endings import only_note, protect
 from lmbench.plugin.endings import status as ended_with
 from lmbench.plugin.gate_options import GATE, settle_gate
 from lmbench.plugin.machine_info import settle_machine_info
-from lmbench.plugin.place import settle_collected, storage_line
+from lmbench.plugin.place import header_line, settle_collected, storage_line
 
 RUN = pytest.StashKey[Any]()
 
@@ -54,6 +54,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         run.slow = leave_out_slow(config, items)
         settle_collected(config)
         run.renames  # noqa: B018 - a fault in renames.yaml is shown before anything is measured
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Name the storage to who gives an option of lmbench."""
+    return header_line(config)
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:

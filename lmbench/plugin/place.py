@@ -17,6 +17,7 @@ from lmbench.store.pytest_settings import ENVIRONMENT, OPTION, Given, addopts_of
 PLACE = pytest.StashKey[Place]()
 BEFORE = pytest.StashKey[bool]()
 """Whether pytest-benchmark's own folder was there before it could make it."""
+ANNOUNCED = pytest.StashKey[bool]()
 UPSTREAM_DEFAULT = f"file://./{UPSTREAM}"
 
 
@@ -52,12 +53,26 @@ def settle_collected(config: pytest.Config) -> None:
             path.rmdir()
 
 
-def storage_line(config: pytest.Config, items: list[pytest.Item]) -> str | None:
-    """One line that names the storage, where suites were collected or an lmbench option was given."""
+def header_line(config: pytest.Config) -> str | None:
+    """The storage in pytest's header, where an lmbench option was given and the storage is known before collection."""
     found = config.stash.get(PLACE, None)
     asked = any(str(word).startswith("--lmbench") for word in config.invocation_params.args)
-    if found is None or RUNNER in config.stash or not (asked or any(CASE in item.stash for item in items)):
+    if found is None or not asked or not found.settled or RUNNER in config.stash:
         return None
+    config.stash[ANNOUNCED] = True
+    return _line(config, found)
+
+
+def storage_line(config: pytest.Config, items: list[pytest.Item]) -> str | None:
+    """The storage after collection, where suites were collected or an lmbench option was given; once per session."""
+    found = config.stash.get(PLACE, None)
+    asked = any(str(word).startswith("--lmbench") for word in config.invocation_params.args)
+    if found is None or RUNNER in config.stash or config.stash.get(ANNOUNCED, False):
+        return None
+    return _line(config, found) if asked or any(CASE in item.stash for item in items) else None
+
+
+def _line(config: pytest.Config, found: Place) -> str:
     if found.folder is None:
         return f"lmbench storage: {found}, which lmbench cannot read"
     storage: Any = getattr(getattr(config, "_benchmarksession", None), "storage", None)

@@ -14,7 +14,9 @@ from typing import Any
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
+from lmbench.cli.main import cli
 from lmbench.store.ledger import LEDGER, read_ledger
 from lmbench.store.runs import read_run
 
@@ -154,6 +156,10 @@ def test_a_crashing_case_is_an_error_and_the_others_finish(bench: Bench, pyteste
     result.stdout.fnmatch_lines(["*WorkerError: *SIGSEGV*"])
     (path,) = runs(pytester, rejected=True)
     assert [record["failure"]["kind"] for record in stored(path)["lmbench"]["failed"]] == ["WorkerError"]
+    accepted = CliRunner().invoke(cli, ["baseline", "accept", "1", "--reason", "the engine is mended next week"])
+    assert (accepted.exit_code, "no baseline: " in accepted.output) == (0, True), accepted.output
+    shown = CliRunner().invoke(cli, ["baseline", "show", "last"]).output
+    assert "kept apart: 1 case regressed or failed" in shown and "the engine is mended next week" in shown
 
 
 def test_dash_x_stops_at_the_first_failure(bench: Bench, pytester: pytest.Pytester) -> None:

@@ -12,6 +12,7 @@ from lmbench.measure.machine import machine_class
 from lmbench.store.files import list_all
 from tests.plugin.conftest import SUITE, write
 
+FLAG = "--benchmark-storage"
 PLAIN = "def test_plain(benchmark):\n    benchmark(sum, range(9))\n"
 QUICK = ("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest", "--benchmark-autosave")
 
@@ -80,4 +81,10 @@ def test_a_storage_on_the_command_line_starts_at_the_working_folder(
     monkeypatch.chdir(folder)
     config = pytester.parseconfigure("--benchmark-storage", "mine")
     assert config.getoption("benchmark_storage") == f"file://{folder}/mine"
+    assert "lmbench storage" not in str(config.hook.pytest_report_header(config=config, start_path=folder))
     config._ensure_unconfigure()
+    asked = pytester.parseconfigure("--benchmark-storage=mine", "--lmbench-slow")
+    line = f"lmbench storage: mine ({FLAG})"
+    assert line in asked.hook.pytest_report_header(config=asked, start_path=folder)
+    assert line not in asked.hook.pytest_report_collectionfinish(config=asked, items=[], start_path=folder, startdir=folder)
+    asked._ensure_unconfigure()
