@@ -17,7 +17,7 @@ from lmbench.base.errors import StoreError
 from lmbench.base.registry import nearest
 from lmbench.cli.storage import known_renames, left_out, machine_option, some_runs
 from lmbench.compare.comparability import environment_changes
-from lmbench.compare.gate import FAILED_STATUS, NOT_DECIDED_STATUS, counts, exit_fails
+from lmbench.compare.gate import FAILED_STATUS, NOT_DECIDED_STATUS, counts, doubts, exit_fails
 from lmbench.compare.stored import Side, compare_runs, not_run
 from lmbench.compare.verdicts import Verdict
 from lmbench.report.terminal import render
@@ -136,8 +136,8 @@ def _print(found: Comparison) -> None:
     click.echo(f"baseline: {_title(found.baseline.run)}")
     click.echo(f"judged:   {_title(found.judged.run)}")
     render(found.verdicts, found.judged.run.records if not _narrowed(found) else (), console)
-    for note in found.notes:
-        click.echo(f"note: {note}")
+    for sentence in (*doubts(found.verdicts), *(f"note: {note}" for note in found.notes)):
+        click.echo(sentence)
     if found.exit_status == NOT_DECIDED_STATUS:
         click.echo(NOTHING)
 

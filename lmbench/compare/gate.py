@@ -45,6 +45,15 @@ def summary(verdicts: Collection[Verdict]) -> str:
     return f"{total} case{'s' if total != 1 else ''}: " + ", ".join(f"{count} {outcome}" for outcome, count in table.items())
 
 
+def doubts(verdicts: Collection[Verdict]) -> list[str]:
+    """Why runs could not decide their metrics, once per case and reason; only of metrics that may fail."""
+    table: dict[tuple[str, str], list[str]] = {}
+    for one in verdicts:
+        if one.doubt and one.limit is not None and one.metric is not None:
+            table.setdefault((one.node_id, one.doubt), []).append(one.metric)
+    return [f"{node_id}: inconclusive: {', '.join(names)}: {doubt}" for (node_id, doubt), names in table.items()]
+
+
 def common_shift(verdicts: Sequence[Verdict]) -> str | None:
     """A sentence when the times of at least 5 cases moved together by more than 5 %: the host, most likely, not the code.
 

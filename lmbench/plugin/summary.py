@@ -10,6 +10,7 @@ from rich.console import Console
 
 from lmbench.compare.comparability import environment_changes
 from lmbench.compare.contention import calm, of_record
+from lmbench.compare.gate import doubts
 from lmbench.record.record import FULL, OK
 from lmbench.report.scope import scope_of
 from lmbench.report.terminal import render, render_harness, render_skipped
@@ -41,7 +42,8 @@ def summarise(run: Run, reporter: pytest.TerminalReporter) -> None:
         render_skipped(run.stored().skipped, console)
         render_harness(run.harness, console)
         reporter.write(text.getvalue())
-        _doubts(run, reporter)
+        for sentence in doubts(run.verdicts):
+            reporter.write_line(sentence, yellow=True)
         _contention(run, reporter)
         _comparison(run, reporter)
     if run.slow:
@@ -61,16 +63,6 @@ def _files(run: Run, reporter: pytest.TerminalReporter) -> None:
         reporter.write_line(f"reports: {problem}", yellow=True)
     if (more := len(run.written.problems) - PROBLEMS_SHOWN) > 0:
         reporter.write_line(f"reports: {more} more files could not be written", yellow=True)
-
-
-def _doubts(run: Run, reporter: pytest.TerminalReporter) -> None:
-    """Why runs could not decide their metrics, once per case and reason; only of metrics that may fail."""
-    doubtful: dict[tuple[str, str], list[str]] = {}
-    for one in run.verdicts:
-        if one.doubt and one.limit is not None and one.metric is not None:
-            doubtful.setdefault((one.node_id, one.doubt), []).append(one.metric)
-    for (node_id, doubt), names in doubtful.items():
-        reporter.write_line(f"{node_id}: inconclusive: {', '.join(names)}: {doubt}", yellow=True)
 
 
 def _contention(run: Run, reporter: pytest.TerminalReporter) -> None:

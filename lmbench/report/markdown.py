@@ -29,7 +29,7 @@ _LEGEND = (
     "samples: behind the value now; runs: stored runs behind the baseline, which is their median, or pairs of base and head "
     "where the change has its two-sided 90 % interval in brackets; limit: beyond it a metric "
     "fails, without one it cannot fail on stored runs; inconclusive: worse than the stored runs "
-    "by no more than single runs may differ"
+    "by no more than single runs may differ, or these runs cannot decide it"
 )
 
 

@@ -40,7 +40,8 @@ TIE = "\xa0"
 """Stands for a space at which a line must not be broken."""
 LEGEND = (
     "n: stored runs behind the baseline; limit: beyond it a metric fails; "
-    "inconclusive: worse than the stored runs, yet no more than single runs may differ (or a metric that never fails on them)"
+    "inconclusive: worse than the stored runs, yet no more than single runs may differ, a metric that never fails "
+    "on them, or one that these runs cannot decide (then the reason is given)"
 )
 
 

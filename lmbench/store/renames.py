@@ -115,6 +115,7 @@ def renamed_history(history: History, renames: Renames) -> History:
         history,
         nights=tuple(replace(night, cells=cells(night.cells)) for night in history.nights),
         bridges=tuple(replace(bridge, cells=cells(bridge.cells)) for bridge in history.bridges),
+        retired=tuple(replace(one, node_id=renames.current(one.node_id)) for one in history.retired),
     )
 
 

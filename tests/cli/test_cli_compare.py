@@ -164,3 +164,11 @@ def test_a_renamed_case_or_test_keeps_its_history(here: Path) -> None:
     assert run("1", "3").exit_code == 0, "the session that knew `was:` keeps it in its run"
     site = CliRunner().invoke(cli, ["site"])
     assert "3 runs, 1 cases" in site.output
+
+
+def test_what_contended_runs_cannot_decide_is_said(here: Path) -> None:
+    busy = {"contention": {"share": 0.96, "source": "pressure", "others": 0.5}}
+    keep(here, 1, [record()])
+    keep(here, 2, [record(scale=3.0, resources=busy)])
+    result = run("1", "2")
+    assert (result.exit_code, "tasks waited for a CPU 96% of the measured time" in result.output) == (0, True), result.output

@@ -11,7 +11,7 @@ from lmbench.plan.case import Case
 from lmbench.plan.expand import expand
 from lmbench.plan.former import renamed
 from lmbench.store.baselines import recent
-from lmbench.store.history import CellRatio, History, Night
+from lmbench.store.history import CellRatio, History, Night, Retirement
 from lmbench.store.renames import Renames, read_renames, renamed_history
 from lmbench.suite.load import load
 from tests.report.synthetic import case, record, store
@@ -120,5 +120,7 @@ def test_stored_runs_and_nights_come_under_the_name_a_case_has_now(tmp_path: Pat
     assert [one.case.name for one in found.of(new.node_id)] == ["first-token", "ttft"]
     assert found.expected == (new.node_id,)
     night = Night(at="", commit="c", pinned="p", run="r", cells=(CellRatio(node_id=old.node_id, metric="m", log_ratio=0.1),))
-    history = renamed_history(History(nights=(night,)), renames)
+    gone = Retirement(node_id=old.node_id, at="", last="")
+    history = renamed_history(History(nights=(night,), retired=(gone,)), renames)
+    assert history.retired[0].node_id == new.node_id
     assert history.nights[0].cells[0].node_id == new.node_id
