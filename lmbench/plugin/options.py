@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lmbench.base.git import LOCAL_VARIABLES, no_git_variables
 from lmbench.plugin.confirm import add_contention, contention_bound
 from lmbench.plugin.gate_options import add_gate, of_tests_run_apart
 from lmbench.plugin.place import settle_storage
@@ -71,6 +74,17 @@ def settle(config: pytest.Config) -> None:
     if compare is True:
         config.option.benchmark_compare = _newest(config) or True
     _every_compare_fail(config)
+    _name_autosaved(config)
+
+
+def _name_autosaved(config: pytest.Config) -> None:
+    """Name an autosaved file by rootdir's commit: pytest-benchmark has taken it from the environment and the current folder."""
+    strange = Path.cwd().resolve() != config.rootpath.resolve() or any(name in os.environ for name in LOCAL_VARIABLES)
+    if strange and config.getoption("benchmark_autosave", None):
+        from pytest_benchmark.utils import get_tag
+
+        with no_git_variables(), contextlib.chdir(config.rootpath):
+            config.option.benchmark_autosave = get_tag()
 
 
 def _newest(config: pytest.Config) -> str | None:

@@ -180,7 +180,7 @@ def test_suites_in_a_hook_of_another_repository_end_in_order_when_the_terminal_i
     where = (f"--rootdir={stopping}", "-c", str(stopping / "pyproject.toml"))
     files = (str(stopping / "a.suite.yaml"), str(stopping / "test_plain.py"))
     hook = {"GIT_DIR": str(other / ".git"), "GIT_INDEX_FILE": str(other / ".git" / "index")}
-    with started(other, *where, *files, f"--benchmark-json={out}", env=hook) as ended:
+    with started(other, *where, *files, f"--benchmark-json={out}", "--benchmark-autosave", env=hook) as ended:
         reached(tmp_path / "state", ended)
         ended.send_signal(signal.SIGHUP)
         output, _ = ended.communicate()
@@ -191,6 +191,8 @@ def test_suites_in_a_hook_of_another_repository_end_in_order_when_the_terminal_i
     assert stored["lmbench"]["environment"]["git"] == {"commit": head, "dirty": False}
     assert stored["lmbench"]["run"]["complete"] is False
     assert (other / ".git" / "index").read_bytes() == index
+    (saved,) = [*stopping.rglob("0001_*.json"), *other.rglob("0001_*.json")]
+    assert head in saved.name and "uncommitted" not in saved.name
     with started(stopping, "test_plain.py") as foreign:
         *_, handler = reached(tmp_path / "state", foreign)
         foreign.send_signal(signal.SIGTERM)
