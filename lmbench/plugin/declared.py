@@ -10,7 +10,7 @@ import pytest
 
 from lmbench.plan.case import Case
 from lmbench.suite.document import Place
-from lmbench.suite.load import Suite
+from lmbench.suite.load import SUFFIX, Suite
 
 if TYPE_CHECKING:
     from lmbench.plugin.session import Run
@@ -63,7 +63,7 @@ def scope_json(run: Run) -> dict[str, Any]:
         "declared": {**{name: case.digest for name, case in into.cases.items()}, **dict.fromkeys(into.tests)},
         "ran": ran,
         "left_out": [name for name in _left_out(run.config, into) if name not in run.records],
-        "open": sorted({name for argument in run.config.args if (name := _named_file(run.config, argument))}),
+        "open": sorted({name for argument in run.config.args if (name := _named_tests(run.config, argument))}),
         "why": list(_chosen_by(run.config)),
     }
 
@@ -81,10 +81,10 @@ def _measured_tests(config: pytest.Config) -> Iterator[str]:
             yield str(bench.fullname)
 
 
-def _named_file(config: pytest.Config, argument: str) -> str:
-    """The file of an argument that is a node id, relative to rootdir; empty for other arguments."""
+def _named_tests(config: pytest.Config, argument: str) -> str:
+    """The file, relative to rootdir, of an argument that names a plain test; empty for others. Suites say what is in them."""
     file, mark, _ = argument.partition("::")
-    if not mark:
+    if not mark or file.endswith(SUFFIX):
         return ""
     path = config.invocation_params.dir / file
     return path.relative_to(config.rootpath).as_posix() if path.is_relative_to(config.rootpath) else path.as_posix()

@@ -92,6 +92,8 @@ def _metric(row: Row) -> dict[str, object]:
         verdict = row.verdict
         cells |= {"baseline": verdict.baseline, "ratio": verdict.ratio, "limit": verdict.limit, "why": verdict.why}
         cells |= {"n_baselines": verdict.n_baselines, "verdict": verdict.outcome}
+        if row.metric is None:  # a plain test has no record
+            cells |= {"value": verdict.now, "better": verdict.better}
     return cells
 
 

@@ -34,7 +34,7 @@ class Scope:
 
     @property
     def partial(self) -> bool:
-        return bool(self.not_run)
+        return bool(self.not_run or self.open)
 
     @property
     def sentence(self) -> str:
@@ -44,6 +44,8 @@ class Scope:
         ran = sum(name in self.ran for name in self.expected)
         total = len(self.expected)
         reason = f" ({', '.join(self.why)})" if self.why else ""
+        if not self.not_run:
+            return f"partial run: of {', '.join(self.open)} only what was named ran, {ran} test{'s' if ran != 1 else ''}"
         return f"partial run: {ran} of {total} case{'s' if total > 1 else ''} ran{reason}"
 
     def of(self, suite: str) -> Scope:

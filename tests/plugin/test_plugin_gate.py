@@ -68,7 +68,11 @@ def verdicts(pytester: pytest.Pytester) -> dict[str, Any]:
     return data
 
 
-def test_a_slowdown_fails_its_case_alone_in_every_output(repository: Bench, pytester: pytest.Pytester) -> None:
+def test_a_slowdown_fails_its_case_alone_in_every_output(
+    repository: Bench, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "summary.md"))
     edited = WORK.replace("5000", "15000")
     (pytester.path / "engine.py").write_text(edited)
     git(pytester, "commit", "-qam", "three times the work")
@@ -92,7 +96,13 @@ def test_a_slowdown_fails_its_case_alone_in_every_output(repository: Bench, pyte
     assert "three" not in git(pytester, "worktree", "list") and git(pytester, "worktree", "list").count("\n") == 0
     (journal,) = (pytester.path / "reports" / "journal").glob("*.jsonl")
     assert journal.read_text().count('"kind":"pair"') >= 16
-    assert "regressed" in (pytester.path / "reports" / "comment.md").read_text()
+    comment = (pytester.path / "reports" / "comment.md").read_text()
+    assert comment.startswith("<!-- lmbench-gate: . -->\n### gate NOT OK: ") and "regressed" in comment
+    assert comment.splitlines()[1] in (pytester.path / "summary.md").read_text().splitlines()
+    errors = [line for line in result.outlines if line.startswith("::error ")]
+    assert [line.partition("::round")[0] for line in errors] == [
+        "::error file=test_plain.py,line=4,title=test_changed%3A regressed"
+    ]
     assert not list(pytester.path.glob("baselines/*/Linux*/*.json")), "a run that failed is no baseline"
     assert len(list(pytester.path.glob("baselines/*/rejected/*/*.json"))) == 1
 
