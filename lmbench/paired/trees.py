@@ -112,8 +112,8 @@ def base_place(tree: Path, base: Base, root: Path, python: str | None) -> Place:
 
 
 def head_place(root: Path) -> Place:
-    """The head side: this tree, this Python."""
-    return Place(name="head", root=root)
+    """The head side: this tree, this Python. A process started there sees the folder itself, not a link that leads to it."""
+    return Place(name="head", root=root.resolve())
 
 
 def lend(paths: list[str], root: Path, base: Place) -> list[str]:

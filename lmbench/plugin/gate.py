@@ -140,7 +140,7 @@ class Gate:
         arguments = (f"-c{ini.relative_to(root)}",) if ini is not None and ini.is_relative_to(root) else ()
         head = head_place(root)
         if base is None:
-            place = Place(name="base", root=root, python=str(python))
+            place = Place(name="base", root=root.resolve(), python=str(python))
             yield Sides(base=place, head=head, arguments=arguments, renames=self.run.renames)
             return
         try:

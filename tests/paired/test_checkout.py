@@ -11,13 +11,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lmbench.base.errors import ConfigError
 from lmbench.base.scratch import MARK, scratch
 from lmbench.paired.checkout import Checkout, checked_out
 from lmbench.paired.leftovers import clear_left_behind
-from lmbench.paired.trees import base_place, lend, resolve, worktree
+from lmbench.paired.numbers import Job
+from lmbench.paired.pair import Sides, run_pair
+from lmbench.paired.trees import base_place, head_place, lend, resolve, worktree
 from tests.base.repositories import commit, git, repository, worktrees
 
 HOLD = """
@@ -106,6 +109,28 @@ def test_any_name_of_a_folder_will_do(tmp_path: Path, temporary: Path, name: str
         assert path == [str(checkout.root / "pkg" / "inner"), "/elsewhere"] if ":" not in name else path[-1] == "/elsewhere"
         assert not place.root.is_relative_to(top)
     assert worktrees(top) == [str(top)] and list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("leaks", [False, True])
+def test_both_sides_run_their_own_code_in_a_checkout_reached_through_a_link(tmp_path: Path, temporary: Path, leaks: bool) -> None:
+    """Where the base imports the user's files all the same, it is seen, whatever path leads there."""
+    link = tmp_path / "link"
+    paths = (
+        f"import sys\nsys.path.insert(0, {str(link / 'code' / 'lib')!r})\n"
+        if leaks
+        else "import sys\nsys.path.insert(0, 'lib')\n"
+    )
+    plain = "import own\n\ndef test_a(benchmark):\n    benchmark.pedantic(int, rounds=2)\n"
+    files = {"code/conftest.py": paths, "code/test_a.py": plain, "code/lib/own.py": "X = 1\n", "code/pytest.ini": "[pytest]\n"}
+    link.symlink_to(repository(tmp_path / "real", files))
+    base = resolve("HEAD", link / "code")
+    with worktree(base) as checkout:
+        sides = Sides(
+            base=base_place(checkout.root, base, link / "code", None), head=head_place(link / "code"), foreign=base.toplevel
+        )
+        (pair,) = run_pair(sides, [Job(node_id="test_a.py::test_a")], 0, np.random.default_rng(0), lambda _: None)
+    assert ("imported 1 of the head tree's files" in pair.failure) is leaks and bool(pair.failure) is leaks, pair.failure
+    assert list(temporary.iterdir()) == []
 
 
 def test_lent_data_is_the_users_and_stays(top: Path) -> None:
