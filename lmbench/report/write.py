@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lmbench.base.errors import StoreError
@@ -18,6 +18,7 @@ from lmbench.report.model import Report, build_reports, suites_of
 from lmbench.report.scope import Scope, scope_of
 from lmbench.report.verdict_files import render_comment, verdicts_json
 from lmbench.store.latest import DATA, JOURNALS, Kept, from_journals, kept_of, newest, read_latest, write_latest
+from lmbench.store.renames import Renames, renames_of
 from lmbench.store.runs import StoredRun, read_run
 from lmbench.suite.slugs import slug_of
 
@@ -101,7 +102,8 @@ def _earlier(run: StoredRun, scope: Scope, suite: str, folder: Path, written: Wr
     if any(name not in measured for name in scope.declared):
         journals = from_journals(folder / JOURNALS, path, run.id)
         entries = [*(entry for entry in journals if entry.node_id.partition("::")[0] == suite), *entries]
-    return newest(entries)
+    renames = Renames(table=renames_of(run.info))
+    return newest(replace(entry, node_id=renames.current(entry.node_id)) for entry in entries)
 
 
 def _keep(run: StoredRun, scope: Scope, suite: str, earlier: Mapping[str, Kept], folder: Path, written: Written) -> None:

@@ -18,7 +18,7 @@ from lmbench.record.record import Record
 from lmbench.report.scope import scope_of
 from lmbench.report.write import rebuild, write_run
 from lmbench.store.journal import Journal
-from lmbench.store.latest import STRANGERS, newest, read_latest
+from lmbench.store.latest import STRANGERS, Kept, newest, read_latest, write_latest
 from lmbench.store.runs import StoredRun
 from tests.report.synthetic import MACHINE, case, failed, record, store
 
@@ -94,9 +94,23 @@ def test_removed_cases_are_not_shown_and_come_back_with_their_branch(tmp_path: P
     assert not [key for key in table(tmp_path) if key[0] == "b"]
     write_run(run(3, record(case=A)), [], tmp_path)
     assert table(tmp_path)["b", "ttft_p50_s", "yes"]["run"] == "run-1"
-    for number in range(STRANGERS + 5):
-        write_run(run(4, record(case=case(name=f"gone-{number}"))), [], tmp_path)
-    assert len(read_latest(tmp_path / "data" / "inference.json")) <= STRANGERS + 3
+
+
+def test_only_some_cases_of_other_branches_are_kept(tmp_path: Path) -> None:
+    days = [f"2026-01-{day:02d}T03:04:05+00:00" for day in range(1, 29)]
+    names = [f"{SUITE}::gone-{number}" for number in range(STRANGERS + 5)]
+    entries = [Kept(node_id=name, run="r", at=days[number // 2], record=None) for number, name in enumerate(names)]
+    entries.append(Kept(node_id=A.node_id, run="r", at=days[0], record=record(case=A)))
+    write_latest(tmp_path / "x.json", SUITE, newest(entries), [A.node_id])
+    assert {entry.node_id for entry in read_latest(tmp_path / "x.json")} == {A.node_id, *names[5:]}
+
+
+def test_a_renamed_case_keeps_its_values(tmp_path: Path) -> None:
+    old = case(name="old")
+    write_run(run(1, record(case=A), record(case=old), scope={"declared": {old.node_id: old.digest}}), [], tmp_path)
+    write_run(run(2, record(case=A), renames={old.node_id: B.node_id}), [], tmp_path)
+    assert table(tmp_path)["b", "ttft_p50_s", "yes"]["run"] == "run-1"
+    assert not [key for key in table(tmp_path) if key[0] == "o"]
 
 
 def test_what_a_killed_session_measured_is_found_in_its_journal(tmp_path: Path) -> None:
@@ -158,7 +172,5 @@ def test_stored_runs_are_joined_oldest_first_whatever_their_order(tmp_path: Path
 
 
 def test_of_two_measurements_of_one_second_the_later_one_counts() -> None:
-    from lmbench.store.latest import Kept
-
     entries = [Kept(node_id="x", run=name, at="2026-01-01T00:00:00+00:00", record=None) for name in ("one", "two")]
     assert newest(entries)["x"].run == "two"
