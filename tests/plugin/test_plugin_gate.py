@@ -192,7 +192,7 @@ def test_a_budget_that_decides_no_time_is_not_ok_in_any_output(repository: Bench
     assert any(one["outcome"] == "ok" and one["metric"] == "perplexity" for one in data["verdicts"])
     junit = (pytester.path / "junit.xml").read_text()
     assert 'name="gate"' in junit and "not decided: 0 of 2 cases decided" in junit
-    for name in ("a.md", "a.html", "comment.md"):
+    for name in ("root--a.md", "root--a.html", "comment.md"):
         assert "not decided: 0 of 2 cases decided" in (pytester.path / "reports" / name).read_text(), name
     strict = repository("test_plain.py", "--lmbench-gate=HEAD", "--lmbench-gate-budget=1s", "--lmbench-fail-on=inconclusive")
     assert strict.ret == pytest.ExitCode.TESTS_FAILED, "a failure outranks what is not decided"
