@@ -67,7 +67,10 @@ def write_files(run: Run) -> Written:
     folder = reports_folder(run.config)
     if folder is None or run.written.problems or not (run.records or run.verdicts or run.gate_facts):
         return run.written
-    return write_run(run.stored(), run.verdicts, folder)
+    written = write_run(run.stored(), run.verdicts, folder)
+    if run.journal is not None and run.journal.problem:
+        written.problems.append(run.journal.problem)
+    return written
 
 
 def publish(run: Run) -> None:

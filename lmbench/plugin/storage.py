@@ -31,7 +31,13 @@ class RunStorage(FileStorage):  # type: ignore[misc]
         if reason and isinstance(output_json.get("lmbench"), dict):
             output_json["lmbench"].setdefault("run", {})[REJECTED_BECAUSE] = reason
         root = self.path / REJECTED if reason else self.path
-        target = save(root / self.default_machine_id, name, safe_dumps(output_json, ensure_ascii=True, indent=1))
+        try:
+            target = save(root / self.default_machine_id, name, safe_dumps(output_json, ensure_ascii=True, indent=1))
+        except OSError as error:
+            self.logger.warning(
+                f"This run is not stored: {root} cannot be written ({error.strerror or error}); see --benchmark-storage"
+            )
+            return
         if reason:
             self.logger.warning(f"Saved benchmark data in: {target} (not a baseline: {reason})")
         else:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 CHANGES_SHOWN = 6
 PROBLEMS_SHOWN = 5
+NARROWEST = 60
+"""Columns: in a window of fewer, lines are longer than it."""
 
 
 def summarise(run: Run, reporter: pytest.TerminalReporter) -> None:
@@ -32,7 +34,7 @@ def summarise(run: Run, reporter: pytest.TerminalReporter) -> None:
         text = io.StringIO()
         console = Console(
             file=text,
-            width=max(80, reporter._tw.fullwidth),
+            width=max(NARROWEST, reporter._tw.fullwidth),
             force_terminal=reporter._tw.hasmarkup,
             color_system="standard" if reporter._tw.hasmarkup else None,
             highlight=False,

@@ -29,10 +29,11 @@ STYLES = {
     "ok": "green",
 }
 FAILING = ("error", "regressed")
+SMALL = (("now", 12), ("change", 10))
 NARROW = (("baseline", 13), ("now", 13), ("change", 10), ("n", 3))
 WIDE = (("baseline", 14), ("now", 14), ("change", 10), ("limit", 14), ("n", 3))
-WIDE_FROM = 96
-NAME_WIDTH = 24
+NARROW_FROM, WIDE_FROM = 80, 96
+NAME_WIDTH, SMALL_NAME_WIDTH = 24, 22
 VERDICT_WIDTH = 14
 INDENT = 2
 UNITS = {"tokens/s": "tok/s", "requests/s": "req/s", "samples/s": "smp/s", "/token": "/tok"}
@@ -56,14 +57,15 @@ def render(verdicts: Sequence[Verdict], records: Sequence[Record], console: Cons
     """Print one table: per case its main metrics, every metric whose verdict is not ok, and why; then the counts.
 
     Secondary metrics that are inconclusive, new or improved share a line. `n` is the number of stored runs compared
-    with; from 96 columns on, `limit` is the value beyond which a metric fails. Colour and encoding are the console's;
-    what it cannot encode is replaced. Paired metrics carry their interval on a second line, and `gate` has the last word.
+    with; from 96 columns on, `limit` is the value beyond which a metric fails; below 80, a metric has its value and
+    its change only. Colour and encoding are the console's; what it cannot encode is replaced. Paired metrics carry
+    their interval on a second line, and `gate` has the last word.
     """
     suite = None
     for view in case_views(records, verdicts):
         if view.suite != suite:
             suite = view.suite
-            emit(console, _heading(suite, _columns(console.width)))
+            emit(console, _heading(suite, console.width))
         for line in _case_lines(view, console.width):
             emit(console, line)
     emit(console, Text(""))
@@ -99,12 +101,16 @@ def render_skipped(skipped: Iterable[Skip], console: Console) -> None:
 
 
 def _columns(width: int) -> Sequence[tuple[str, int]]:
-    return WIDE if width >= WIDE_FROM else NARROW
+    return WIDE if width >= WIDE_FROM else NARROW if width >= NARROW_FROM else SMALL
 
 
-def _heading(suite: str, columns: Sequence[tuple[str, int]]) -> Text:
-    names = "".join(f"{name:>{width}}" for name, width in columns) + "  verdict"
-    room = INDENT + NAME_WIDTH
+def _name_width(width: int) -> int:
+    return NAME_WIDTH if width >= NARROW_FROM else SMALL_NAME_WIDTH
+
+
+def _heading(suite: str, width: int) -> Text:
+    names = "".join(f"{name:>{column}}" for name, column in _columns(width)) + "  verdict"
+    room = INDENT + _name_width(width)
     lead = f"{suite:<{room}}" if len(suite) <= room else f"{suite}\n{'':<{room}}"
     return Text("\n").append(lead, style="bold").append(names, style="dim")
 
@@ -136,7 +142,8 @@ def _tied(row: Row) -> str:
 
 def _row_lines(row: Row, width: int) -> Iterator[Text]:
     cells = {"baseline": row.baseline, "now": row.now, "change": row.change, "limit": row.limit, "n": row.n_baselines}
-    line = Text(" " * INDENT + f"{clipped(row.name, NAME_WIDTH):<{NAME_WIDTH}}")
+    room = _name_width(width)
+    line = Text(" " * INDENT + f"{clipped(row.name, room):<{room}}")
     for name, column in _columns(width):
         line.append(f"{_short(cells[name]):>{column}}")
     line.append(f"  {row.outcome or '-'}", style=STYLES.get(row.outcome, "dim"))
@@ -174,7 +181,7 @@ def clipped(text: str, room: int) -> str:
 
 
 def emit(console: Console, text: Text) -> None:
-    """Without wrapping, and with what the console's encoding lacks (or what would move the cursor) replaced."""
+    """Wrapped in narrow windows only, and with what the console's encoding lacks (or what would move the cursor) replaced."""
     plain = "".join(char if char.isprintable() or char == "\n" else "?" for char in text.plain)
     text.plain = plain.encode(console.encoding, "replace").decode(console.encoding)
-    console.print(text, soft_wrap=True, highlight=False)
+    console.print(text, soft_wrap=console.width >= NARROW_FROM, highlight=False)

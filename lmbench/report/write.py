@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from lmbench.store.runs import StoredRun, read_run
 from lmbench.suite.slugs import slug_of
 
 FORMATS: Mapping[str, Callable[[Report], str]] = {".md": render_markdown, ".html": render_html, ".csv": render_csv}
+OF_A_FOLDER = (errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.ENOSPC, errno.ENOTDIR, errno.EROFS)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,15 +33,27 @@ class Written:
 
     paths: list[Path] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    refused: bool = False
+    """Whether a failure was noted that concerns the whole folder or disk."""
 
     def file(self, path: Path, text: str) -> None:
         """Write one file; a failure is noted, so that it costs no other file."""
         try:
             write_atomically(path, text.encode(errors="backslashreplace"))
         except OSError as error:
-            self.problems.append(_unwritten(path, error))
+            self.fails(path, error)
             return
         self.paths.append(path)
+
+    def fails(self, path: Path, error: OSError) -> None:
+        """Note a file that could not be written; what keeps a whole folder from being written is noted once."""
+        if error.errno in OF_A_FOLDER:
+            if self.refused:
+                return
+            self.refused = True
+        reason = error.strerror or str(error)
+        expected = "expected a folder that takes reports; see --lmbench-reports"
+        self.problems.append(f"{path}: cannot be written ({reason}); {expected}")
 
 
 def write_run(run: StoredRun, verdicts: Sequence[Verdict], folder: Path) -> Written:
@@ -115,8 +129,4 @@ def _keep(run: StoredRun, scope: Scope, suite: str, earlier: Mapping[str, Kept],
     try:
         write_latest(path, suite, entries, scope.declared)
     except OSError as error:
-        written.problems.append(_unwritten(path, error))
-
-
-def _unwritten(path: Path, error: OSError) -> str:
-    return f"{path}: cannot be written ({error.strerror or error}); expected a folder that takes reports; see --lmbench-reports"
+        written.fails(path, error)

@@ -21,10 +21,15 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.problem = ""
+        """Why lines are missing: one could not be written, as on a full disk, and none after it was tried."""
 
     def open(self, info: Mapping[str, Any]) -> None:
-        """The first line: the run's top-level data (schema_version, run, environment, machine_class ...)."""
-        self._append("run", info)
+        """The first line: the run's top-level data (schema_version, run, environment, machine_class ...).
+
+        Raises OSError where nothing can be written.
+        """
+        append_line(self.path, _line("run", info))
 
     def record(self, record: Record) -> None:
         self._append("record", {"record": to_json(record)})
@@ -41,7 +46,16 @@ class Journal:
         self._append("end", info or {})
 
     def _append(self, kind: str, content: Mapping[str, Any]) -> None:
-        append_line(self.path, json.dumps({"kind": kind, **content}, allow_nan=False, separators=(",", ":")))
+        if self.problem:
+            return
+        try:
+            append_line(self.path, _line(kind, content))
+        except OSError as error:
+            self.problem = f"{self.path}: the journal cannot be written ({error.strerror or error})"
+
+
+def _line(kind: str, content: Mapping[str, Any]) -> str:
+    return json.dumps({"kind": kind, **content}, allow_nan=False, separators=(",", ":"))
 
 
 def journal_text(info: Mapping[str, Any], records: Sequence[Record]) -> str:

@@ -93,7 +93,7 @@ def read_latest(path: Path) -> list[Kept]:
     """The entries in `path`; none when it does not exist. Raises StoreError for a file that cannot be understood."""
     try:
         data = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror}); expected the newest values of a suite") from error
