@@ -62,6 +62,7 @@ def compare_missing(
     *,
     suites: Collection[str] | None = None,
     skipped: Mapping[str, str] | None = None,
+    where: str = "the suite",
 ) -> list[Verdict]:
     """One 'missing' verdict per expected case that is gone, or that is skipped now (node id -> reason).
 
@@ -76,7 +77,7 @@ def compare_missing(
         if node_id in reasons:
             why = f"was measured before and is skipped now: {reasons[node_id]}"
         elif node_id not in collected:
-            why = "was measured before and is not in the suite any more; if that is meant, store this run as the new baseline"
+            why = f"was measured before and is not in {where} any more; if that is meant, store this run as the new baseline"
         else:
             continue
         found.append(Verdict(node_id=node_id, metric=None, outcome=MISSING, why=why))

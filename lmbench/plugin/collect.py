@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +22,8 @@ from lmbench.suite.load import SUFFIX, load
 CASE = pytest.StashKey[Case]()
 RUNNER = pytest.StashKey["Runner"]()
 """What runs a case's item instead of the session's own run: a paired worker puts it here."""
+REPEAT_PLUGIN = ("repeat", "pytest_repeat")
+"""pytest-repeat by its entry point, and by -p."""
 
 Runner = Callable[[Case, Any, RecordedTime], None]
 
@@ -28,6 +31,20 @@ Runner = Callable[[Case, Any, RecordedTime], None]
 def is_suite(path: Path) -> bool:
     """Whether pytest should collect `path` as a suite."""
     return path.name.endswith(SUFFIX)
+
+
+class CaseItem(pytest.Function):
+    """One cell of a suite."""
+
+    @cached_property
+    def id(self) -> Any:
+        """The node id as pytest reads it back from its cache: what stands in brackets are parameters.
+
+        pytest 9.2 builds the id of an item without parameters from its whole name, and then finds no
+        cached failure that is equal to it. Older versions know node ids as text alone.
+        """
+        built = super().id
+        return type(built).parse(str(built))
 
 
 class SuiteFile(pytest.Module):
@@ -48,16 +65,18 @@ class SuiteFile(pytest.Module):
             raise self.CollectError(str(error)) from None
         note_suite(self.config, suite, cases)
         for case in cases:
-            yield self._item(case)
+            for name in _names(case, _repeats(self.config)):
+                yield self._item(case, name)
 
-    def _item(self, case: Case) -> pytest.Function:
+    def _item(self, case: Case, name: str) -> CaseItem:
         timer = RecordedTime()
         runner = self.runner
 
         def run(benchmark: Any) -> None:
+            benchmark.name, benchmark.fullname = case.id, case.node_id
             runner(case, benchmark, timer)
 
-        item = pytest.Function.from_parent(self, name=case.id, callobj=run)
+        item: CaseItem = CaseItem.from_parent(self, name=name, callobj=run)
         item.stash[CASE] = case
         item.add_marker(pytest.mark.benchmark(timer=timer, group=f"{self.path.name.removesuffix(SUFFIX)}: {case.name}"))
         for tag in case.tags:
@@ -69,6 +88,20 @@ class SuiteFile(pytest.Module):
         if reason:
             item.add_marker(pytest.mark.skip(reason=reason))
         return item
+
+
+def _repeats(config: pytest.Config) -> int:
+    """How often pytest-repeat is to run each test; it multiplies functions only, so suites do that themselves."""
+    if RUNNER in config.stash or not any(map(config.pluginmanager.hasplugin, REPEAT_PLUGIN)):
+        return 1
+    return max(1, int(config.getoption("count", 1)))
+
+
+def _names(case: Case, repeats: int) -> list[str]:
+    """The names of a case's items; several end in '-1-3]', '-2-3]' ... as pytest-repeat's own do."""
+    if repeats == 1:
+        return [case.id]
+    return [f"{case.id.removesuffix(']')}-{number}-{repeats}]" for number in range(1, repeats + 1)]
 
 
 def leave_out_slow(config: pytest.Config, items: list[pytest.Item]) -> int:

@@ -63,13 +63,13 @@ class Confirmation:
         """WANTED uncontended runs of a case, fewer where the machine stays busy; the last contended one when there is none."""
         found: list[Record] = []
         while len(calm(found, self.bound)) < WANTED and len(found) < TRIES:
-            quiet = self._wait()
+            quiet = self.wait()
             if not quiet and len(found) >= WANTED:
                 break
             found.append(again())
         return list(calm(found, self.bound)) or found[-1:]
 
-    def _wait(self) -> bool:
+    def wait(self) -> bool:
         """Wait while others hold the CPUs; whether they do not any more, or that cannot be known."""
         while True:
             share = self._now()

@@ -27,6 +27,7 @@ from lmbench.paired.trees import base_place, head_place, lend, worktree
 from lmbench.plan.expand import files_of
 from lmbench.plugin.endings import interruption
 from lmbench.plugin.gate_options import ALL, GateOptions, fail_on
+from lmbench.plugin.last_failed import announce, publish
 from lmbench.plugin.suspects import (
     deciding_of,
     guess,
@@ -46,8 +47,6 @@ from lmbench.store.ledger import LEDGER, read_ledger
 if TYPE_CHECKING:
     from lmbench.plugin.session import Run
 
-SUFFIX = "@gate"
-"""A verdict's report carries the case's node id and this, so that JUnit keeps it beside the measurement's own."""
 PASSING = (OK, IMPROVED, ACCEPTED)
 GATE_ID = "lmbench::gate"
 """The node id of the report on the gate as a whole."""
@@ -156,7 +155,7 @@ class Gate:
 
     def _lend(self, base: Place) -> None:
         """Files outside of git that the suites name: without them the base could not even load its suites."""
-        lent = lend(sorted({path for case in self.run.cases for path in files_of(case)}), self.config.rootpath, base)
+        lent = lend(sorted({path for case in self.run.collected.values() for path in files_of(case)}), self.config.rootpath, base)
         if lent:
             self.problems.append(f"not in the base's commit, so both sides read this tree's: {', '.join(lent)}")
 
@@ -216,32 +215,21 @@ class Gate:
     def _report_not_decided(self, why: str) -> None:
         """The gate as a whole, as a skipped report: JUnit then holds the reason beside the cases' own."""
         where = (str(self.config.inipath or self.config.rootpath), 0, f"Skipped: not decided: {why}")
-        self._send(GATE_ID, where, "skipped")
+        announce(self.config, GATE_ID, "skipped", where)
 
     def _report(self, node_id: str, verdicts: Collection[Verdict]) -> None:
         """A passed, failed or (when it fails nothing and says nothing good) skipped report, for terminal and JUnit."""
         outcome = case_outcome(verdicts)
         said = [one for one in verdicts if one.outcome == outcome and (one.metric is None or one.limit is not None)]
         text = "\n".join(f"{one.outcome}: {one.metric or 'the case'}: {one.why}" for one in said or verdicts)
+        file = node_id.partition("::")[0]
         longrepr: Any = text
         state = "failed"
         if outcome in PASSING:
             state, longrepr = "passed", None
         elif outcome not in self.fail_on:
-            state, longrepr = "skipped", (str(self.config.rootpath / node_id.partition("::")[0]), 0, f"Skipped: {text}")
-        self._send(f"{node_id}{SUFFIX}", longrepr, state)
-
-    def _send(self, node_id: str, longrepr: Any, state: str) -> None:
-        file, _, name = node_id.partition("::")
-        report = pytest.TestReport(
-            nodeid=node_id,
-            location=(file, None, name),
-            keywords={},
-            outcome=state,  # type: ignore[arg-type]
-            longrepr=longrepr,
-            when="call",
-        )
-        self.config.hook.pytest_runtest_logreport(report=report)
+            state, longrepr = "skipped", (str(self.config.rootpath / file), 0, f"Skipped: {text}")
+        publish(self.config, node_id, state, longrepr)
 
 
 def explained(verdict: Verdict, notes: Sequence[str]) -> Verdict:

@@ -147,7 +147,8 @@ def required(text: str) -> float:
 def of_tests_run_apart(config: pytest.Config) -> str:
     """The option that spreads tests over processes, as written, when it was given."""
     number = config.getoption("numprocesses", None)
-    return f"-n {number}" if number else ""
+    spread = str(config.getoption("dist", "no"))
+    return f"-n {number}" if number else f"--dist {spread}" if spread != "no" else ""
 
 
 def _read(config: pytest.Config) -> GateOptions | None:

@@ -16,10 +16,15 @@ from lmbench.plugin.declared import note_tests
 from lmbench.plugin.endings import only_note, protect
 from lmbench.plugin.endings import status as ended_with
 from lmbench.plugin.gate_options import GATE, settle_gate
+from lmbench.plugin.last_failed import mark_failing
 from lmbench.plugin.machine_info import settle_machine_info
 from lmbench.plugin.place import header_line, settle_collected, storage_line
+from lmbench.plugin.plain import PlainTests
+from lmbench.plugin.together import refuse, regression_error, unmeasured
 
 RUN = pytest.StashKey[Any]()
+BENCHMARK = "benchmark"
+PLAIN = pytest.StashKey[PlainTests]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,8 +35,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Settle the options before pytest-benchmark, which configures last, reads them."""
     config.addinivalue_line("markers", "lmbench(metric): 'cpu' lets thread CPU time decide a single-threaded benchmark test")
+    if not config.pluginmanager.hasplugin(BENCHMARK):
+        config.addinivalue_line("markers", f"{BENCHMARK}: settings of a benchmark; pytest-benchmark is turned off")
     options.settle(config)
     settle_gate(config)
+    if config.getoption("benchmark_compare", None) and RUNNER not in config.stash:
+        config.stash[PLAIN] = PlainTests(config)
+        config.pluginmanager.register(config.stash[PLAIN], "lmbench-plain-tests")
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -46,14 +56,15 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Note what was collected, then leave out slow cells."""
-    cases = [item.stash[CASE] for item in items if CASE in item.stash]
-    note_tests(config, items)
+    cases = {item.nodeid: item.stash[CASE] for item in items if CASE in item.stash}
+    note_tests(config, [item for item in items if CASE not in item.stash])
     if cases and RUNNER not in config.stash:
         run = _run(config)
-        run.cases = cases
+        run.items = cases
         run.slow = leave_out_slow(config, items)
         settle_collected(config)
-        run.renames  # noqa: B018 - a fault in renames.yaml is shown before anything is measured
+    if RUNNER not in config.stash and (cases or PLAIN in config.stash):
+        _run(config).renames  # noqa: B018 - a fault in renames.yaml is shown before anything is measured
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -64,6 +75,12 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:
     """Name the storage: where nothing is configured, it is not known before suites were collected."""
     return storage_line(config, items)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse what could not be measured, once it is known what will run."""
+    if RUNNER not in session.config.stash:
+        refuse(session.config, session.items)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -92,17 +109,28 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None]:
     """Verdicts are complete before pytest-benchmark saves, which happens further in."""
-    run = session.config.stash.get(RUN, None)
-    only_note(session.config)
+    config = session.config
+    only_note(config)
+    plain = config.stash.get(PLAIN, None)
+    gate = config.stash.get(GATE, None)
+    if plain is not None and gate is None and (verdicts := plain.verdicts(lambda: _run(config))):
+        run = _run(config)
+        run.verdicts += verdicts
+        run.problems += plain.problems
+    run = config.stash.get(RUN, None)
     if run is not None:
         session.exitstatus = run.finish(int(exitstatus))
+        if gate is None:
+            mark_failing(config, run.verdicts)
         run.install_storage()
     try:
         yield
         session.exitstatus = ended_with(session.config) or session.exitstatus
     finally:
         if run is not None:
-            run.publish()
+            from lmbench.plugin.outputs import publish
+
+            publish(run)
 
 
 def pytest_keyboard_interrupt(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
@@ -112,13 +140,14 @@ def pytest_keyboard_interrupt(excinfo: pytest.ExceptionInfo[BaseException]) -> N
         only_note(run.config)
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, optionalhook=True)
 def pytest_benchmark_generate_commit_info(config: pytest.Config) -> Generator[None, object, object]:
     """The commit is the one of rootdir, also where pytest runs in a hook of git or in another folder."""
     with no_git_variables(), contextlib.chdir(config.rootpath):
         return (yield)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
     """Put the run's own data beside pytest-benchmark's; called once per file that is written."""
     run = config.stash.get(RUN, None)
@@ -126,12 +155,15 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
         output_json["lmbench"] = run.to_json()
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     """Leave out what changes from run to run, where the storage is kept by machine class."""
     settle_machine_info(config, machine_info)
+    if PLAIN in config.stash:
+        config.stash[PLAIN].machine_info = machine_info
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True, optionalhook=True)
 def pytest_benchmark_compare_machine_info(benchmarksession: Any) -> Generator[None]:
     """Upstream cannot name a storage outside of the working folder in its warning, and dies of it; ours can."""
     if hasattr(benchmarksession.storage, "path"):
@@ -144,18 +176,26 @@ def pytest_benchmark_compare_machine_info(benchmarksession: Any) -> Generator[No
 @pytest.hookimpl(wrapper=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
     """Print verdicts after pytest-benchmark's own table, also when that ends in its own regression error."""
+    config = terminalreporter.config
+    run = config.stash.get(RUN, None)
     try:
         return (yield)
+    except regression_error():
+        if run is None or run.exitstatus == 0:
+            raise  # else the verdicts name it: no traceback after them
     finally:
-        run = terminalreporter.config.stash.get(RUN, None)
         if run is not None:
-            run.summarise(terminalreporter)
+            from lmbench.plugin.summary import summarise
+
+            summarise(run, terminalreporter)
+        for line in unmeasured(config, terminalreporter):
+            terminalreporter.write_line(f"lmbench: {line}", yellow=True)
 
 
 def _has_cases(config: pytest.Config) -> bool:
     """Whether suites were collected; a session of others' tests alone stays as it is."""
     run = config.stash.get(RUN, None)
-    return run is not None and bool(run.cases)
+    return run is not None and bool(run.items)
 
 
 _ACTIVE: dict[str, Any] = {}

@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 
 from lmbench.base.git import LOCAL_VARIABLES, no_git_variables
+from lmbench.plugin.compared import BARE_COMPARE, settle_compare
 from lmbench.plugin.confirm import add_contention, contention_bound
 from lmbench.plugin.gate_options import add_gate, of_tests_run_apart
 from lmbench.plugin.place import settle_storage
 
 NO_REPORTS = "none"
 COMPARE_FAIL = "--benchmark-compare-fail"
-BARE_COMPARE = pytest.StashKey[bool]()
-"""Set when --benchmark-compare names no run: the newest ones are meant."""
 
 
 def add(parser: pytest.Parser) -> None:
@@ -68,11 +67,11 @@ def settle(config: pytest.Config) -> None:
         )
     if compare and (workers := of_tests_run_apart(config)):
         raise pytest.UsageError(
-            f"--benchmark-compare with {workers}: pytest-xdist turns benchmarks off, so nothing would be compared. Run without -n"
+            f"--benchmark-compare with {workers}: pytest-xdist turns benchmarks off, so nothing would be compared. Run without it"
         )
     config.stash[BARE_COMPARE] = compare is True
-    if compare is True:
-        config.option.benchmark_compare = _newest(config) or True
+    if compare:
+        settle_compare(config)
     _every_compare_fail(config)
     _name_autosaved(config)
 
@@ -85,19 +84,6 @@ def _name_autosaved(config: pytest.Config) -> None:
 
         with no_git_variables(), contextlib.chdir(config.rootpath):
             config.option.benchmark_autosave = get_tag()
-
-
-def _newest(config: pytest.Config) -> str | None:
-    """The newest stored run, so that a bare --benchmark-compare reads one file and not all of them."""
-    from pytest_benchmark.utils import get_machine_id
-
-    from lmbench.store.files import list_runs
-
-    storage = str(config.getoption("benchmark_storage", "") or "")
-    if "://" in storage and not storage.startswith("file://"):
-        return None
-    runs = list_runs(config.invocation_params.dir / storage.removeprefix("file://"), get_machine_id())
-    return str(runs[0]) if runs else None
 
 
 def _every_compare_fail(config: pytest.Config) -> None:

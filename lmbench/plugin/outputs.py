@@ -19,7 +19,7 @@ from lmbench.plugin.options import reports_folder
 from lmbench.report.annotations import Spot, commands_for
 from lmbench.report.markdown import LIMIT_BYTES
 from lmbench.report.step_summary import LEAST_BYTES, append_step_summary, headline, render_step_summary, room_in
-from lmbench.report.write import Written, write_run
+from lmbench.report.write import Written, write_run, write_verdicts
 from lmbench.store.journal import Journal
 from lmbench.store.latest import JOURNALS
 from lmbench.suite.document import Place
@@ -67,6 +67,8 @@ def write_files(run: Run) -> Written:
     folder = reports_folder(run.config)
     if folder is None or run.written.problems or not (run.records or run.verdicts or run.gate_facts):
         return run.written
+    if not run.opened:
+        return write_verdicts(run.stored(), run.verdicts, folder)
     written = write_run(run.stored(), run.verdicts, folder)
     if run.journal is not None and run.journal.problem:
         written.problems.append(run.journal.problem)

@@ -22,17 +22,17 @@ from lmbench.measure.harness import harness_cost
 from lmbench.measure.machine import machine_class
 from lmbench.paired.leftovers import clear_left_behind
 from lmbench.plan.case import Case
+from lmbench.plugin.attempts import latest
+from lmbench.plugin.compared import BARE_COMPARE, LEFT_OUT
 from lmbench.plugin.confirm import Confirmation, contention_bound
 from lmbench.plugin.declared import scope_json
 from lmbench.plugin.endings import status as ended_with
 from lmbench.plugin.feed import RecordedTime
 from lmbench.plugin.gate_options import GATE, fail_on
-from lmbench.plugin.options import BARE_COMPARE
-from lmbench.plugin.outputs import open_journal, package_of, publish, requests_folder, write_files
+from lmbench.plugin.outputs import open_journal, package_of, requests_folder, write_files
 from lmbench.plugin.progress import Progress
 from lmbench.plugin.renames import session_renames
 from lmbench.plugin.storage import RunStorage, save_failures
-from lmbench.plugin.summary import summarise
 from lmbench.record.codec import to_json
 from lmbench.record.environment import Environment, collect
 from lmbench.record.record import ERROR as FAILED
@@ -59,8 +59,8 @@ class Run:
         self.confirmation = Confirmation(contention_bound(config), self.progress.say)
         self.started_at = utc_now()
         self.id = f"{self.started_at.replace(':', '').replace('+0000', 'Z')}-{os.getpid()}"
-        self.cases: list[Case] = []
-        """Every case collected, those deselected later included."""
+        self.items: dict[str, Case] = {}
+        """The case of every item collected, by the item's node id; those deselected later included."""
         self.slow = 0
         self.records: dict[str, Record] = {}
         self.skipped: dict[str, str] = {}
@@ -69,6 +69,8 @@ class Run:
         self.harness: Mapping[str, Any] | None = None
         self.journal: Journal | None = None
         self.baselines: Baselines | None = None
+        self.problems: list[str] = [*config.stash[LEFT_OUT]] if LEFT_OUT in config.stash else []
+        """Stored files that could not be compared with, and why."""
         self.written = Written()
         self.exitstatus = 0
         self.gate_facts: GateFacts | None = None
@@ -81,19 +83,19 @@ class Run:
     @cached_property
     def collected(self) -> dict[str, Case]:
         """Cases by node id; complete once collection is."""
-        return {case.node_id: case for case in self.cases}
+        return {case.node_id: case for case in self.items.values()}
 
     @cached_property
     def renames(self) -> Renames:
         """Former names of cases and tests."""
-        return session_renames(self.config.rootpath, self.cases)
+        return session_renames(self.config.rootpath, list(self.collected.values()))
 
     # -- measuring --------------------------------------------------------------------------------------------------
 
     def measure(self, case: Case, benchmark: Any, timer: RecordedTime) -> None:
         """Run one case as the body of its pytest item: skip, fail or hand its samples to `benchmark`."""
         once = bool(benchmark.disabled)
-        record = self._execute(case, self.setting(once=once))
+        record = latest(self, case, lambda: self._execute(case, self.setting(once=once)))
         self.records[case.node_id] = record
         if self.journal is not None:
             self.journal.record(record)
@@ -143,14 +145,14 @@ class Run:
         """Measure this machine's ceilings (once ever) and the harness itself (every run), and start the journal."""
         clear_left_behind()
         self.harness = asdict(harness_cost(CLOCK))
-        ceilings_first(self.cases)
+        ceilings_first(list(self.collected.values()))
         self.journal = open_journal(self)
         for node_id, reason in self.skipped.items():
             self.journal.skip(node_id, reason)
 
-    def skip(self, node_id: str, reason: str) -> None:
+    def skip(self, item: str, reason: str) -> None:
         """Note a cell that pytest skipped."""
-        if node_id in self.skipped or node_id not in self.collected:
+        if item not in self.items or (node_id := self.items[item].node_id) in self.skipped:
             return
         self.skipped[node_id] = reason
         if self.journal is not None:
@@ -210,22 +212,23 @@ class Run:
         and NOT_DECIDED_STATUS when the gate was not decided.
         """
         self.exitstatus = exitstatus
-        if self.journal is None:
+        if self.journal is None and not self.verdicts:
             return exitstatus
         self.finished_at = utc_now()
-        if self.comparing:
+        if self.comparing and self.collected:
             self.verdicts += self._missing()
         not_decided = self.gate_facts.not_decided if self.gate_facts else ""
         self.exitstatus = session_status(exitstatus, self.verdicts, fail_on(self.config), not_decided)
         if self.gate_facts is not None:
             self.gate_facts = replace(self.gate_facts, exit_status=ended_with(self.config) or self.exitstatus)
-        self.journal.end({key: value for key, value in self.to_json().items() if key != "failed"})
+        if self.journal is not None:
+            self.journal.end({key: value for key, value in self.to_json().items() if key != "failed"})
         self.written = write_files(self)
         return self.exitstatus
 
     def _missing(self) -> list[Verdict]:
-        """Cases of the collected suites that were measured before; single node ids ask for nothing else."""
-        if any("::" in argument for argument in self.config.args):
+        """Cases of the collected suites that were measured before; single node ids and --lf ask for nothing else."""
+        if self.config.getoption("lf", False) or any("::" in argument for argument in self.config.args):
             return []
         suites = {node_id.partition("::")[0] for node_id in self.collected}
         return compare_missing(self.stored_baselines().expected, self.collected, suites=suites, skipped=self.skipped)
@@ -235,7 +238,7 @@ class Run:
         if exit_fails(self.verdicts):
             table = by_case(verdict for verdict in self.verdicts if verdict.outcome in (REGRESSED, ERROR))
             return f"{len(table)} case{'s' if len(table) > 1 else ''} regressed or failed; see `lmbench baseline --help`"
-        if self.exitstatus not in (0, INTERRUPTED, NOT_DECIDED_STATUS):
+        if self.opened and self.exitstatus not in (0, INTERRUPTED, NOT_DECIDED_STATUS):
             return f"the session failed (exit status {self.exitstatus})"
         return None
 
@@ -287,11 +290,3 @@ class Run:
             collected=tuple(self.collected),
             verdicts=tuple(verdict.to_json() for verdict in self.verdicts),
         )
-
-    def publish(self) -> None:
-        """Write what GitHub Actions shows."""
-        publish(self)
-
-    def summarise(self, reporter: pytest.TerminalReporter) -> None:
-        """Print the verdicts and what else a reader must know."""
-        summarise(self, reporter)

@@ -26,11 +26,11 @@ NARROWEST = 60
 
 def summarise(run: Run, reporter: pytest.TerminalReporter) -> None:
     """Write the section; nothing when no suite took part."""
-    if not run.collected and run.gate_facts is None:
+    if not run.collected and not run.verdicts and run.gate_facts is None:
         return
-    if run.records or run.slow or run.gate_facts:
+    if run.records or run.slow or run.verdicts or run.gate_facts:
         reporter.section("lmbench", sep="-")
-    if run.opened:
+    if run.opened or run.verdicts:
         text = io.StringIO()
         console = Console(
             file=text,
@@ -83,11 +83,12 @@ def _contention(run: Run, reporter: pytest.TerminalReporter) -> None:
 
 def _comparison(run: Run, reporter: pytest.TerminalReporter) -> None:
     """What a reader of the verdicts must know of the runs they were compared with."""
-    if run.baselines is None:
-        return
-    for problem in run.baselines.problems:
+    problems = list(dict.fromkeys([*(run.baselines.problems if run.baselines else ()), *run.problems]))
+    for problem in problems[:PROBLEMS_SHOWN]:
         reporter.write_line(f"could not compare with a stored run: {problem}", yellow=True)
-    if run.baselines.environment and run.environment:
+    if len(problems) > PROBLEMS_SHOWN:
+        reporter.write_line(f"and {len(problems) - PROBLEMS_SHOWN} more stored runs that cannot be read", yellow=True)
+    if run.baselines and run.baselines.environment and run.environment:
         changes = environment_changes(run.baselines.environment, run.environment.facts)
         for change in changes[:CHANGES_SHOWN]:
             reporter.write_line(f"changed since the newest stored run: {change}")

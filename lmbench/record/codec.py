@@ -11,7 +11,7 @@ from typing import Any
 from lmbench.base.errors import StoreError
 from lmbench.measure.measurement import Metric
 from lmbench.plan.case import Case
-from lmbench.record.record import SCHEMA_VERSION, Failure, Record
+from lmbench.record.record import SCHEMA_VERSION, Attempt, Failure, Record
 
 
 def to_json(record: Record) -> dict[str, Any]:
@@ -20,6 +20,9 @@ def to_json(record: Record) -> dict[str, Any]:
     data["case"] = record.case.to_json()
     data["notes"] = list(record.notes)
     data["series"] = {name: [float(value) for value in values] for name, values in record.series.items()}
+    data["attempts"] = list(data["attempts"])
+    if not record.attempts:
+        del data["attempts"]
     _require_plain(data, "record")
     return data
 
@@ -42,6 +45,7 @@ def from_json(data: Mapping[str, Any]) -> Record:
                 "series": {name: tuple(values) for name, values in data["series"].items()},
                 "notes": tuple(data["notes"]),
                 "failure": Failure(**failure) if failure else None,
+                "attempts": tuple(Attempt(**attempt) for attempt in data.get("attempts", ())),
             }
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -28,6 +28,19 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """An earlier run of a case in the same session, before it was run again."""
+
+    outcome: str
+    """'ok', 'error', 'regressed' ...: how it ended."""
+    why: str
+    started_at: str
+    wall_s: float
+    values: Mapping[str, float] = field(default_factory=dict)
+    """Its metrics, in their own units; empty when it failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One case, run once in one process.
 
@@ -55,4 +68,7 @@ class Record:
     """The sampler's summary: per quantity n, min, mean, max; gaps; the sampler's own cost."""
     notes: tuple[str, ...] = ()
     failure: Failure | None = None
+    attempts: tuple[Attempt, ...] = ()
+    """Earlier runs of the case in this session, oldest first; this record is the last one, which counts. Absent from
+    the JSON of a case that was run once."""
     schema_version: int = SCHEMA_VERSION

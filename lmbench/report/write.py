@@ -73,9 +73,16 @@ def write_run(run: StoredRun, verdicts: Sequence[Verdict], folder: Path) -> Writ
         _keep(run, scope.of(suite), suite, entries, folder, written)
     facts = facts_of(run.info)
     if verdicts or facts is not None:
-        written.file(folder / "verdicts.json", json.dumps(verdicts_json(run, verdicts), indent=1, allow_nan=False) + "\n")
+        _verdict_file(run, verdicts, folder, written)
     if facts is not None:
         written.file(folder / "comment.md", render_comment(run, verdicts, facts))
+    return written
+
+
+def write_verdicts(run: StoredRun, verdicts: Sequence[Verdict], folder: Path) -> Written:
+    """Write `verdicts.json` alone, for a session that has no suite to report on."""
+    written = Written()
+    _verdict_file(run, verdicts, folder, written)
     return written
 
 
@@ -130,3 +137,7 @@ def _keep(run: StoredRun, scope: Scope, suite: str, earlier: Mapping[str, Kept],
         write_latest(path, suite, entries, scope.declared)
     except OSError as error:
         written.fails(path, error)
+
+
+def _verdict_file(run: StoredRun, verdicts: Sequence[Verdict], folder: Path, written: Written) -> None:
+    written.file(folder / "verdicts.json", json.dumps(verdicts_json(run, verdicts), indent=1, allow_nan=False) + "\n")

@@ -77,14 +77,15 @@ def read_run(path: Path) -> StoredRun:
 def read_journal_data(path: Path) -> dict[str, Any]:
     """A journal's lines folded into the layout of a JSON run; a torn last line is left out.
 
-    Keys of the closing line ("end") such as verdicts or harness override those of the first.
+    Of a case that was run several times the last record counts; it holds the earlier attempts. Keys of the closing line
+    ("end") such as verdicts or harness override those of the first.
     """
     data: dict[str, Any] = {"records": [], "skipped": []}
     ended = False
     for entry in _entries(path):
         kind = entry.pop("kind", None)
         if kind == "record":
-            data["records"].append(entry["record"])
+            data["records"] = [*(old for old in data["records"] if not _superseded(old, entry["record"])), entry["record"]]
         elif kind == "skip":
             data["skipped"].append(entry)
         elif kind in ("run", "end"):
@@ -93,6 +94,12 @@ def read_journal_data(path: Path) -> dict[str, Any]:
             ended = ended or kind == "end"
     data["run"] = {**data.get("run", {}), "complete": ended and data.get("run", {}).get("complete", True)}
     return data
+
+
+def _superseded(old: Any, new: Any) -> bool:
+    """Whether the record `new` names the record `old` as one of its earlier attempts."""
+    earlier = [attempt["started_at"] for attempt in new.get("attempts", ())] if isinstance(new, dict) else []
+    return bool(earlier) and old["case"] == new["case"] and old["started_at"] in earlier
 
 
 def damaged(path: Path, what: str) -> StoreError:
@@ -116,13 +123,18 @@ def _entries(path: Path) -> Iterable[dict[str, Any]]:
         yield entry
 
 
-def _read_json_data(path: Path) -> dict[str, Any]:
+def read_json_file(path: Path) -> Any:
+    """The JSON in `path`; raises StoreError when it cannot be read or is none."""
     try:
-        file = _parsed(_read(path))
+        return _parsed(_read(path))
     except UnicodeDecodeError as error:
         raise damaged(path, f"bytes that are not UTF-8 ({error.reason})") from error
     except ValueError as error:
         raise damaged(path, f"what is not JSON ({error})") from error
+
+
+def _read_json_data(path: Path) -> dict[str, Any]:
+    file = read_json_file(path)
     if not isinstance(file, dict) or not isinstance(file.get("benchmarks", []), list):
         raise damaged(path, "JSON without a list of benchmarks")
     data = file.get("lmbench")
