@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,7 @@ from lmbench.compare.contention import calm, of_record
 from lmbench.compare.gate import doubts
 from lmbench.record.record import FULL, OK
 from lmbench.report.scope import scope_of
-from lmbench.report.terminal import render, render_harness, render_skipped
+from lmbench.report.terminal import NARROW_FROM, render, render_harness, render_skipped
 
 if TYPE_CHECKING:
     from lmbench.plugin.session import Run
@@ -45,12 +46,12 @@ def summarise(run: Run, reporter: pytest.TerminalReporter) -> None:
         render_harness(run.harness, console)
         reporter.write(text.getvalue())
         for sentence in doubts(run.verdicts):
-            reporter.write_line(sentence, yellow=True)
+            _say(reporter, sentence, yellow=True)
         _contention(run, reporter)
         _comparison(run, reporter)
     if run.slow:
         plural = "s" if run.slow > 1 else ""
-        reporter.write_line(f"{run.slow} slow cell{plural} left out; run with --lmbench-slow (all) or -m slow (only those)")
+        _say(reporter, f"{run.slow} slow cell{plural} left out; run with --lmbench-slow (all) or -m slow (only those)")
     _files(run, reporter)
 
 
@@ -58,13 +59,13 @@ def _files(run: Run, reporter: pytest.TerminalReporter) -> None:
     """Where the reports are, how much of their suites they are of, and what could not be written."""
     reports = [path for path in run.written.paths if path.suffix == ".html"]
     if reports and (sentence := scope_of(run.stored()).sentence):
-        reporter.write_line(f"{sentence}; the reports show earlier values of the other cases, with their age", yellow=True)
+        _say(reporter, f"{sentence}; the reports show earlier values of the other cases, with their age", yellow=True)
     for path in reports:
         reporter.write_line(f"report: {path}")
     for problem in run.written.problems[:PROBLEMS_SHOWN]:
-        reporter.write_line(f"reports: {problem}", yellow=True)
+        _say(reporter, f"reports: {problem}", yellow=True)
     if (more := len(run.written.problems) - PROBLEMS_SHOWN) > 0:
-        reporter.write_line(f"reports: {more} more files could not be written", yellow=True)
+        _say(reporter, f"reports: {more} more files could not be written", yellow=True)
 
 
 def _contention(run: Run, reporter: pytest.TerminalReporter) -> None:
@@ -72,25 +73,34 @@ def _contention(run: Run, reporter: pytest.TerminalReporter) -> None:
     full = [record for record in run.records.values() if record.mode == FULL]
     held = len(full) - len(calm(full, run.confirmation.bound))
     if held:
-        reporter.write_line(
+        _say(
+            reporter,
             f"{held} of {len(full)} cases were measured on contended CPUs: their times and rates decide nothing, here and as "
             "stored runs; comparisons prefer uncontended ones",
             yellow=True,
         )
     if unknown := sum(of_record(record).share is None for record in full if record.status == OK):
-        reporter.write_line(f"whether the CPUs were contended is not known for {unknown} of {len(full)} cases")
+        _say(reporter, f"whether the CPUs were contended is not known for {unknown} of {len(full)} cases")
 
 
 def _comparison(run: Run, reporter: pytest.TerminalReporter) -> None:
     """What a reader of the verdicts must know of the runs they were compared with."""
     problems = list(dict.fromkeys([*(run.baselines.problems if run.baselines else ()), *run.problems]))
     for problem in problems[:PROBLEMS_SHOWN]:
-        reporter.write_line(f"could not compare with a stored run: {problem}", yellow=True)
+        _say(reporter, f"could not compare with a stored run: {problem}", yellow=True)
     if len(problems) > PROBLEMS_SHOWN:
-        reporter.write_line(f"and {len(problems) - PROBLEMS_SHOWN} more stored runs that cannot be read", yellow=True)
+        _say(reporter, f"and {len(problems) - PROBLEMS_SHOWN} more stored runs that cannot be read", yellow=True)
     if run.baselines and run.baselines.environment and run.environment:
         changes = environment_changes(run.baselines.environment, run.environment.facts)
         for change in changes[:CHANGES_SHOWN]:
-            reporter.write_line(f"changed since the newest stored run: {change}")
+            _say(reporter, f"changed since the newest stored run: {change}")
         if len(changes) > CHANGES_SHOWN:
-            reporter.write_line(f"and {len(changes) - CHANGES_SHOWN} more changes of the environment (see the report)")
+            _say(reporter, f"and {len(changes) - CHANGES_SHOWN} more changes of the environment (see the report)")
+
+
+def _say(reporter: pytest.TerminalReporter, text: str, *, yellow: bool = False) -> None:
+    """One sentence; in a narrow window in several lines, but words, such as paths, stay whole."""
+    width = max(NARROWEST, reporter._tw.fullwidth)
+    narrow = width < NARROW_FROM
+    for line in textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) if narrow else [text]:
+        reporter.write_line(line, yellow=yellow)
