@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,8 +19,6 @@ from lmbench.compare.tripwire import margin
 from lmbench.compare.verdicts import SEVERITY
 from lmbench.measure.statistics import needed_samples
 from lmbench.suite.load import load
-
-needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -83,15 +79,6 @@ def test_the_figures_in_the_methodology_are_the_code_s() -> None:
     assert f"| margin | {row} |" in text
     assert "29, 59 and 299" in text
     assert [needed_samples(q) for q in (90, 95, 99)] == [29, 59, 299]
-
-
-@needs_torch
-def test_the_tutorial_s_own_model_runs(tmp_path: Path) -> None:
-    (tmp_path / "mymodels.py").write_text(next(text for _, text in blocks("python") if "mymodels" in text))
-    (tmp_path / "own.suite.yaml").write_text(next(text for _, text in blocks("yaml") if "mymodels" in text))
-    command = [sys.executable, "-m", "pytest", "-q", "--benchmark-disable", "-p", "no:cacheprovider", "own.suite.yaml"]
-    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "1 passed" in shown.stdout, shown.stdout
 
 
 def test_the_project_speaks_of_itself_alone() -> None:
