@@ -47,7 +47,7 @@ READERS = {
     "metrics": "ttft_p50_s",
     "cache": "",
     "env list": "",
-    "report": "reports/small.html",
+    "report": "small.html",
     "report --matrix": "",
     "baseline list": "0001",
     "baseline show 1": "started 20",
