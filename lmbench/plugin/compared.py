@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ def settle_compare(config: pytest.Config) -> None:
     A run that is named must be there and be whole: UsageError, before anything is measured, when it is not. Where
     nothing is stored at all every test is new.
     """
+    let_upstream_warn(config)
     storage = str(config.getoption("benchmark_storage", "") or "")
     if "://" in storage and not storage.startswith("file://"):
         return
@@ -30,6 +32,15 @@ def settle_compare(config: pytest.Config) -> None:
         _choose_newest(config, folder)
     else:
         _check_named(config, folder)
+
+
+def let_upstream_warn(config: pytest.Config) -> None:
+    """Keep pytest-benchmark's warnings warnings: with `python -W error` the one about nothing stored is an internal error."""
+    from pytest_benchmark.logger import PytestBenchmarkWarning
+
+    warnings.filterwarnings("default", category=PytestBenchmarkWarning)
+    entry = warnings.filters[0]
+    config.add_cleanup(lambda: warnings.filters.remove(entry) if entry in warnings.filters else None)
 
 
 def _choose_newest(config: pytest.Config, folder: Path) -> None:

@@ -26,7 +26,10 @@ class RunStorage(FileStorage):  # type: ignore[misc]
         return str(self.path)
 
     def save(self, output_json: Any, name: str) -> None:
-        """Write one run under the next number of its folder."""
+        """Write one run under the next number of its folder.
+
+        What is said of it is no warning: under `-W error` a warning ends the session in an internal error.
+        """
         reason = self.why_rejected()
         if reason and isinstance(output_json.get("lmbench"), dict):
             output_json["lmbench"].setdefault("run", {})[REJECTED_BECAUSE] = reason
@@ -34,12 +37,12 @@ class RunStorage(FileStorage):  # type: ignore[misc]
         try:
             target = save(root / self.default_machine_id, name, safe_dumps(output_json, ensure_ascii=True, indent=1))
         except OSError as error:
-            self.logger.warning(
+            self.logger.error(
                 f"This run is not stored: {root} cannot be written ({error.strerror or error}); see --benchmark-storage"
             )
             return
         if reason:
-            self.logger.warning(f"Saved benchmark data in: {target} (not a baseline: {reason})")
+            self.logger.info(f"Saved benchmark data in: {target} (not a baseline: {reason})")
         else:
             self.logger.info(f"Saved benchmark data in: {target}")
 

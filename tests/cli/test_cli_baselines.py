@@ -57,8 +57,8 @@ def test_the_list_shows_the_newest_and_reads_no_others(storage: Path) -> None:
     assert "and 3 older runs" in shown
     assert "0022_run.json" not in run("list", storage, "-n", "1").output
     every = run("list", storage, "--all")
-    assert (every.exit_code, "0001_run.json" in every.stdout) == (0, True)
-    assert "left out" in every.stderr and "0003_run.json" in every.stderr, "all of them are read, the damaged one too"
+    assert (every.exit_code, "0001_run.json" in every.output) == (0, True)
+    assert "left out" in every.output and "0003_run.json" in every.output, "all of them are read, the damaged one too"
 
 
 def test_a_run_is_shown_by_number_or_path_with_verdicts_and_environment(storage: Path) -> None:

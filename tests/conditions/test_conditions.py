@@ -49,7 +49,7 @@ def test_a_linked_folder_with_spaces_and_letters_in_the_c_locale(tmp_path: Path)
 def test_ascii_alone_warnings_as_errors_and_no_assertions_with_a_process_per_case(tmp_path: Path) -> None:
     environment = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONWARNINGS": "error", "PYTHONOPTIMIZE": "1"}
     place = Place(folder=fill(tmp_path / "ö und ü"), environment=environment)
-    run_all(place, session=("--benchmark-autosave", "--benchmark-max-time=0.05"))
+    run_all(place, session=("--benchmark-compare", "--benchmark-autosave", "--benchmark-max-time=0.05"))
 
 
 def test_sixty_columns_without_colour_are_enough(tmp_path: Path) -> None:
