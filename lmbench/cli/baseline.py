@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from lmbench.base.errors import StoreError
 from lmbench.base.units import pretty_change
+from lmbench.cli.output import print_table
 from lmbench.cli.storage import left_out, machine_option, machine_runs, nothing, project_root, some_runs
 from lmbench.compare.gate import summary
 from lmbench.compare.verdicts import IMPROVED, OK, REGRESSED, Verdict, by_case, case_outcome
@@ -57,7 +56,7 @@ def list_baselines(newest: int, storage: str | None, *, every: bool) -> None:
             table.add_row(*_row(file))
         except StoreError as error:
             left_out(str(error))
-    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table, markup=False)
+    print_table(table, 160)
     if len(shown) < len(files):
         click.echo(f"and {len(files) - len(shown)} older runs (--all shows them)")
 

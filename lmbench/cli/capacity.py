@@ -21,6 +21,7 @@ from lmbench.capacity.plan_file import PlanRequest, load
 from lmbench.capacity.roofline import newest_points
 from lmbench.capacity.training import training_plans
 from lmbench.capacity.training_file import TrainingRequest, load_training
+from lmbench.cli.output import console_for
 from lmbench.cli.storage import every_run
 from lmbench.cli.stored import read_runs
 from lmbench.load.traces import read
@@ -231,7 +232,7 @@ def _memory(run: StoredRun) -> float | None:
 
 
 def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False)
+    return console_for(LOG_WIDTH)
 
 
 def _tell(text: str) -> None:

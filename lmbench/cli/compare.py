@@ -10,11 +10,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from lmbench.base.catalogue import METRICS
 from lmbench.base.errors import StoreError
 from lmbench.base.registry import nearest
+from lmbench.cli.output import console_for
 from lmbench.cli.storage import known_renames, left_out, machine_option, some_runs
 from lmbench.compare.comparability import environment_changes
 from lmbench.compare.gate import FAILED_STATUS, NOT_DECIDED_STATUS, counts, doubts, exit_fails
@@ -132,7 +132,7 @@ def _notes(baseline: Side, judged: Side, renames: Renames) -> list[str]:
 
 
 def _print(found: Comparison) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console = console_for(120)
     click.echo(f"baseline: {_title(found.baseline.run)}")
     click.echo(f"judged:   {_title(found.judged.run)}")
     render(found.verdicts, found.judged.run.records if not _narrowed(found) else (), console)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from lmbench.base.cache import cache_root, clear, entries
 from lmbench.base.errors import FetchError
 from lmbench.base.units import pretty
+from lmbench.cli.output import print_table
 from lmbench.data.fetch import SOURCES
 from lmbench.data.fetch import fetch as fetch_source
 
@@ -62,7 +62,7 @@ def show(*, as_json: bool = False) -> None:
     table = Table("kind", "digest", "size", "built from", box=None, pad_edge=False)
     for entry in found:
         table.add_row(entry.kind, entry.digest, pretty(entry.size_bytes, "bytes"), json.dumps(entry.key)[:80])
-    Console(highlight=False).print(table, markup=False)
+    print_table(table, 160)
 
 
 @cache.command("clear")

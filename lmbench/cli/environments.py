@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from lmbench.base.environments import ENVIRONMENTS, python_of
 from lmbench.base.registry import BACKENDS
 from lmbench.base.units import pretty
+from lmbench.cli.output import print_table
 from lmbench.run import environments
 
 NAME = click.argument("name", type=click.Choice(sorted(ENVIRONMENTS)))
@@ -38,7 +38,7 @@ def list_environments() -> None:
     for name, environment in ENVIRONMENTS.items():
         users = ", ".join(kind for kind, entry in BACKENDS.items() if entry.env == name)
         table.add_row(name, users, "yes" if python_of(name) else "no", ", ".join(environment.requirements))
-    Console(highlight=False).print(table, markup=False)
+    print_table(table, 160)
 
 
 @env.command()

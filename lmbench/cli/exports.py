@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from lmbench.base.files import write_atomically
+from lmbench.cli.output import print_table
 from lmbench.cli.storage import every_option, every_run, left_out, nothing
 from lmbench.cli.stored import read_runs
 from lmbench.report import exports
@@ -95,4 +95,4 @@ def _print(names: Sequence[str], found: Sequence[tuple[Any, ...]]) -> None:
     table = Table(*names, box=None, pad_edge=False)
     for row in found:
         table.add_row(*("" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value) for value in row))
-    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table, markup=False)
+    print_table(table, 200)

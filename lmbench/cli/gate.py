@@ -9,11 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from lmbench.base.scratch import scratch
 from lmbench.base.units import duration, pretty_change
+from lmbench.cli.output import console_for
 from lmbench.compare.gate import NOT_DECIDED_STATUS
 from lmbench.compare.paired import LOOKS
 from lmbench.compare.verdicts import REGRESSED, Verdict
@@ -107,7 +107,7 @@ def _named(argument: str, root: Path) -> list[Job]:
 
 
 def _print(found: SelfTest) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    console = console_for(160)
     table = Table("case and metric", *(f"{pairs} pairs see" for pairs in LOOKS), box=None, pad_edge=False)
     for sweep in found.sweeps:
         table.add_column("untouched" if sweep.factor == 1 else f"injected {sweep.factor - 1:+.0%}")

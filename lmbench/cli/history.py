@@ -10,12 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from lmbench.base.errors import StoreError
 from lmbench.base.git import git, untrusted
 from lmbench.base.units import pretty_change
+from lmbench.cli.output import print_table
 from lmbench.cli.storage import known_renames, project_root
 from lmbench.compare.gate import FAILED_STATUS, NOT_DECIDED_STATUS
 from lmbench.compare.history import (
@@ -141,7 +141,6 @@ def show(path: Path | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_as_json(known), indent=1))
         return
-    width = None if sys.stdout.isatty() else 160
     rows = Table("case", "metric", "since", "commit", "nights", "head / pin", "90 %", "pin", box=None, pad_edge=False)
     for (node_id, metric), points in table.items():
         for place, level in enumerate(stretches(points, metric)):
@@ -149,7 +148,7 @@ def show(path: Path | None, *, as_json: bool) -> None:
         lacking = missing((node_id, metric), known)
         if lacking:
             rows.add_row("", "", f"missing in {len(lacking)} nights, the last {lacking[-1]}")
-    Console(width=width, highlight=False).print(rows, markup=False)
+    print_table(rows, 160)
     _say(known, findings(known))
 
 

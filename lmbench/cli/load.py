@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from pydantic import ValidationError
-from rich.console import Console
 
 from lmbench.base.errors import LmbenchError
 from lmbench.base.signals import ending_signals, only_note_signals
 from lmbench.cli.load_answer import print_record
 from lmbench.cli.load_files import REQUESTS, write_run
+from lmbench.cli.output import console_for
 from lmbench.load.forms import SECONDS
 from lmbench.measure.clock import utc_now
 from lmbench.measure.machine import machine_class
@@ -156,7 +156,7 @@ def _run(case: Case, out: Path, jtl: Path | None) -> int:
         machine_class=setting.machine_class,
         records=(record,),
     )
-    print_record(record, Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False))
+    print_record(record, console_for(LOG_WIDTH))
     files = write_run(run, out, jtl)
     for path in files.paths:
         click.echo(f"written: {path}")

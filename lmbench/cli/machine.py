@@ -7,10 +7,10 @@ import sys
 from dataclasses import asdict
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from lmbench.base.units import pretty
+from lmbench.cli.output import print_table
 from lmbench.measure import ceilings as measured
 from lmbench.measure.machine import machine_class
 from lmbench.run.doctor import diagnose, exit_status
@@ -32,7 +32,7 @@ def doctor(*, as_json: bool) -> None:
         table = Table("", "area", "found", "why it matters", "remedy", box=None, pad_edge=False)
         for finding in findings:
             table.add_row(finding.level, finding.area, finding.found, finding.why, finding.remedy)
-        Console(width=None if sys.stdout.isatty() else 180, highlight=False).print(table, markup=False)
+        print_table(table, 180)
     sys.exit(exit_status(findings))
 
 

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from lmbench.cli.output import print_table
 from lmbench.cli.storage import every_option, every_run, left_out
 from lmbench.cli.stored import read_runs
 from lmbench.record.record import OK
@@ -68,7 +68,7 @@ def list_records(storage: str | None) -> None:
     for run in read_runs(run_files(folder), problems.append):
         table.add_row(*_row(run, folder))
     if table.row_count:
-        Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False).print(table, markup=False)
+        print_table(table, LOG_WIDTH)
     elif not problems:
         click.echo(f"{nothing_in(place, folder.resolve())}, or bring some with: lmbench records import FILE")
     for problem in problems:

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from lmbench.base.errors import ConfigError
+from lmbench.cli.output import print_table
 from lmbench.cli.reference import keys
 from lmbench.data.available import missing_data
 from lmbench.plan.case import Case
@@ -60,7 +60,7 @@ def show(paths: tuple[Path, ...], *, as_json: bool) -> None:
     table = Table("cell", "workload", "tags", "here", box=None, pad_edge=False)
     for case in cases:
         table.add_row(case.node_id, case.workload, " ".join(case.tags), _obstacle(case) or "runs")
-    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table, markup=False)
+    print_table(table, 200)
 
 
 @suites.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -39,8 +40,9 @@ def let_upstream_warn(config: pytest.Config) -> None:
     from pytest_benchmark.logger import PytestBenchmarkWarning
 
     warnings.filterwarnings("default", category=PytestBenchmarkWarning)
-    entry = warnings.filters[0]
-    config.add_cleanup(lambda: warnings.filters.remove(entry) if entry in warnings.filters else None)
+    filters = cast("list[object]", warnings.filters)
+    entry = filters[0]
+    config.add_cleanup(lambda: filters.remove(entry) if entry in filters else None)
 
 
 def _choose_newest(config: pytest.Config, folder: Path) -> None:

@@ -96,7 +96,12 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     gate = session.config.stash.get(GATE, None)
     if RUNNER not in session.config.stash and (gate is not None or _has_cases(session.config)):
         protect(session.config)
-    finished = yield
+    try:
+        finished = yield
+    except (session.Failed, session.Interrupted):
+        if gate is not None:
+            _run(session.config).progress.tell("gate: not held, because the session stopped before its last test")
+        raise
     if gate is not None and not session.config.option.collectonly and RUNNER not in session.config.stash:
         from lmbench.plugin.gate import Gate
 

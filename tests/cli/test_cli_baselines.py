@@ -61,6 +61,16 @@ def test_the_list_shows_the_newest_and_reads_no_others(storage: Path) -> None:
     assert "left out" in every.output and "0003_run.json" in every.output, "all of them are read, the damaged one too"
 
 
+def test_sixty_columns_leave_nothing_of_a_name_out(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store(storage, 1, [record()])
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = run("list", storage).output
+    table = [line for line in shown.splitlines() if not line.startswith("storage")]
+    assert max(map(len, table)) <= 60 and "\N{HORIZONTAL ELLIPSIS}" not in shown
+    monkeypatch.delenv("COLUMNS")
+    assert "0001_run.json" in run("list", storage).output
+
+
 def test_a_run_is_shown_by_number_or_path_with_verdicts_and_environment(storage: Path) -> None:
     path = reject(storage, VERDICTS)
     for which in ("1", str(path), str(path.relative_to(Path.cwd()))):

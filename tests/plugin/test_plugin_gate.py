@@ -210,6 +210,13 @@ def test_one_commit_without_changes_is_nothing_to_compare(repository: Bench, pyt
     assert "not decided: 0 of 1 cases decided" in words(changed)
 
 
+def test_a_session_that_stops_at_a_failure_says_that_no_gate_was_held(repository: Bench, pytester: pytest.Pytester) -> None:
+    (pytester.path / "test_broken.py").write_text("def test_broken():\n    raise AssertionError\n")
+    result = repository("-x", "test_broken.py", "test_plain.py", "--lmbench-gate=HEAD")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["gate: not held, because the session stopped before its last test"])
+
+
 def test_another_python_is_compared_on_the_same_code(repository: Bench, pytester: pytest.Pytester) -> None:
     result = repository("test_plain.py", f"--lmbench-gate-base-python={sys.executable}", "--lmbench-gate-budget=5m")
     assert result.ret == pytest.ExitCode.OK
