@@ -16,6 +16,7 @@ import pytest
 from lmbench.base.scratch import scratch
 from lmbench.plugin.collect import RUNNER
 from lmbench.plugin.confirm import TRIES, WANTED, Confirmation, pressure_now
+from lmbench.plugin.inner import QUIET, InnerSession
 
 FORWARDED = ("min_time", "max_time", "min_rounds", "calibration_precision", "warmup_iterations")
 """Options of pytest-benchmark that decide how a test is measured, and so must be those of the session."""
@@ -73,7 +74,7 @@ def _one_process(config: pytest.Config, node_ids: Sequence[str]) -> dict[str, fl
             return {}
 
 
-class _Confirming:
+class _Confirming(InnerSession):
     """Keeps this process's session from storing, comparing or reporting anything, and writes its medians down."""
 
     @pytest.hookimpl(tryfirst=True)
@@ -99,9 +100,7 @@ def _no_suite(*_: Any) -> None:
 def main() -> int:
     """Entry point of a confirming process."""
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - the folder the session was started in
-    from lmbench.plugin.worker import quiet_options
-
-    return int(pytest.main([*sys.argv[1:], *quiet_options()], plugins=[_Confirming()]))
+    return int(pytest.main([*sys.argv[1:], *QUIET], plugins=[_Confirming()]))
 
 
 if __name__ == "__main__":

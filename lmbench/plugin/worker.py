@@ -34,6 +34,7 @@ from lmbench.paired.protocol import (
 from lmbench.paired.visit import ROUND_S, WARM_CALLS, Dialogue, Warmth, loops_for, serve, serve_case
 from lmbench.plan.case import Case
 from lmbench.plugin.collect import CASE, RUNNER
+from lmbench.plugin.inner import QUIET, InnerSession
 
 CLOCKS = ("wall", "cpu")
 _PADDING = [bytearray(secrets.randbelow(1024)) for _ in range(secrets.randbelow(256))]
@@ -50,24 +51,13 @@ def main() -> int:
         dialogue.send(HELLO, {"protocol": PROTOCOL, "lmbench": __version__, "python": platform.python_version()})
         session = PairedSession(dialogue, first.get("foreign"))
         try:
-            return int(pytest.main([*first["arguments"], *quiet_options()], plugins=[session]))
+            return int(pytest.main([*first["arguments"], *QUIET], plugins=[session]))
         finally:
             if dialogue.alone and os.getpgrp() == os.getpid():
                 os.killpg(os.getpid(), signal.SIGKILL)  # the driver is dead: nothing this side started may stay
 
 
-def quiet_options() -> list[str]:
-    """Options that keep a tree's own configuration from measuring, storing or spreading; only of plugins that are there."""
-    from importlib.util import find_spec
-
-    options = ["-p", "no:cacheprovider", "-q", "--continue-on-collection-errors"]
-    options += ["--lmbench-slow", "--lmbench-reports=none", "--benchmark-enable"]
-    options += ["-n0"] if find_spec("xdist") else []
-    options += ["--no-cov"] if find_spec("pytest_cov") else []
-    return options
-
-
-class PairedSession:
+class PairedSession(InnerSession):
     """The plugin that puts the driver in charge of pytest's run loop and of the benchmark fixture."""
 
     def __init__(self, dialogue: Dialogue, foreign: str | None) -> None:

@@ -218,6 +218,9 @@ def test_a_session_that_stops_at_a_failure_says_that_no_gate_was_held(repository
 
 
 def test_another_python_is_compared_on_the_same_code(repository: Bench, pytester: pytest.Pytester) -> None:
+    """Also where the configuration turns a plugin off that the workers would keep from spreading."""
+    toml = pytester.path / "pyproject.toml"
+    toml.write_text(toml.read_text().replace("--strict-markers", "--strict-markers -p no:xdist"))
     result = repository("test_plain.py", f"--lmbench-gate-base-python={sys.executable}", "--lmbench-gate-budget=5m")
     assert result.ret == pytest.ExitCode.OK
     (one,) = verdicts(pytester)["verdicts"]
