@@ -158,7 +158,7 @@ def _read(config: pytest.Config) -> GateOptions | None:
     from lmbench.paired.trees import head_commit, head_label, resolve, same_code
 
     if workers := of_tests_run_apart(config):
-        raise pytest.UsageError(f"--lmbench-gate with {workers}: pairs need the machine to themselves. Run without -n")
+        raise pytest.UsageError(f"--lmbench-gate with {workers}: pairs need the machine to themselves. Run without it")
     if config.getoption("benchmark_disable", False) or config.getoption("benchmark_skip", False):
         raise pytest.UsageError(
             "--lmbench-gate with --benchmark-disable or --benchmark-skip: nothing would be measured. Drop one"

@@ -254,7 +254,7 @@ def test_what_cannot_be_asked_is_a_usage_error(repository: Bench, arguments: lis
 def test_processes_that_measure_nothing_cannot_compare(pytester: pytest.Pytester, option: str) -> None:
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n", "2", "test_plain.py", option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*Run without -n"])
+    result.stderr.fnmatch_lines(["*Run without it"])
 
 
 def test_outside_of_git_the_gate_says_so(bench: Bench, pytester: pytest.Pytester) -> None:
