@@ -1,8 +1,7 @@
-"""The width of what commands print: the window's, COLUMNS where it is set, else one that breaks no line of a log."""
+"""The width of what commands print: the terminal's, else one that breaks no line of a log."""
 
 from __future__ import annotations
 
-import os
 import sys
 
 from rich.console import Console
@@ -10,9 +9,8 @@ from rich.table import Table
 
 
 def console_for(log_width: int) -> Console:
-    """Standard output for tables: `log_width` columns where it is no terminal and COLUMNS is not set."""
-    narrow = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
-    return Console(width=None if narrow else log_width, highlight=False)
+    """Standard output for tables: `log_width` columns where it is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else log_width, highlight=False)
 
 
 def print_table(table: Table, log_width: int) -> None:

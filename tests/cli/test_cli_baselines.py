@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.table import Table
 
 from lmbench.base.errors import StoreError
 from lmbench.cli.main import cli
+from lmbench.cli.output import print_table
 from lmbench.compare.ledger import accept
 from lmbench.compare.verdicts import ACCEPTED, OK, REGRESSED, Verdict
 from lmbench.store.baselines import recent
@@ -61,14 +63,13 @@ def test_the_list_shows_the_newest_and_reads_no_others(storage: Path) -> None:
     assert "left out" in every.output and "0003_run.json" in every.output, "all of them are read, the damaged one too"
 
 
-def test_sixty_columns_leave_nothing_of_a_name_out(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store(storage, 1, [record()])
-    monkeypatch.setenv("COLUMNS", "60")
-    shown = run("list", storage).output
-    table = [line for line in shown.splitlines() if not line.startswith("storage")]
-    assert max(map(len, table)) <= 60 and "\N{HORIZONTAL ELLIPSIS}" not in shown
-    monkeypatch.delenv("COLUMNS")
-    assert "0001_run.json" in run("list", storage).output
+def test_sixty_columns_leave_nothing_of_a_name_out(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table("run", "state", box=None, pad_edge=False)
+    table.add_row("0001_" + "a" * 80, "baseline")
+    print_table(table, 60)
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 60 and "\N{HORIZONTAL ELLIPSIS}" not in shown
+    assert shown.replace("state", "").replace("baseline", "").count("a") == 80
 
 
 def test_a_run_is_shown_by_number_or_path_with_verdicts_and_environment(storage: Path) -> None:
