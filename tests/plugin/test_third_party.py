@@ -173,6 +173,8 @@ def test_a_workload_that_names_nothing_for_pairs_is_compared_with_one_run_of_the
         ["-c", "user.name=n", "-c", "user.email=n@example.org", "commit", "-qm", "first"],
     ):
         subprocess.run(["git", *words], cwd=tmp_path, check=True, capture_output=True)
+    with (tmp_path / "a.suite.yaml").open("a") as suite:
+        suite.write("# one commit without a change would not be compared\n")
     asked = ("-q", "-k", "once", "--lmbench-gate=HEAD", "--benchmark-storage=file://./stored", "-p", "no:cacheprovider")
     done = command(site, tmp_path, "pytest", "a.suite.yaml", *asked)
     assert done.returncode == 0, done.stdout + done.stderr
