@@ -45,8 +45,19 @@ def run(cell: Case, *, once: bool = False) -> Record:
     return run_isolated(cell, setting, print, ROOT)
 
 
+BEFORE: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def note_children() -> None:
+    """Other tests of this session may have started what lives as long as the session, such as multiprocessing's tracker."""
+    BEFORE.clear()
+    BEFORE.update(child.pid for child in psutil.Process().children(recursive=True))
+
+
 def children() -> list[int]:
-    return [child.pid for child in psutil.Process().children(recursive=True)]
+    """Those that the test itself has left."""
+    return [child.pid for child in psutil.Process().children(recursive=True) if child.pid not in BEFORE]
 
 
 def test_a_case_in_a_worker_gives_a_full_record() -> None:
