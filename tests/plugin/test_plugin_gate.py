@@ -171,7 +171,8 @@ def test_memory_is_paired_run_by_run(repository: Bench, pytester: pytest.Pyteste
     result = repository("a.suite.yaml::size[stub-fake-none]", "--lmbench-gate=HEAD")
     assert result.ret == pytest.ExitCode.OK
     peak = next(one for one in verdicts(pytester)["verdicts"] if one["metric"] == "peak_rss_bytes")
-    assert peak["outcome"] == "ok" and peak["evidence"]["unit"] == "pair of whole runs" and peak["evidence"]["pairs"] == 8
+    assert peak["outcome"] == "ok" and peak["evidence"]["unit"] == "pair of whole runs"
+    assert 8 <= peak["evidence"]["pairs"] <= 32, "the first look decides, or later ones where the memory of a run scatters"
     others = {one["metric"]: one["outcome"] for one in verdicts(pytester)["verdicts"] if not one["evidence"]}
     assert others["parameters"] == "ok", "sizes are compared once"
 
