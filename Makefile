@@ -65,7 +65,7 @@ perf: $(STAMP)   ## lmbench against bare loops, alternated, and a doubled model 
 	$(BIN)/python -m tests.perf.agreement
 	$(BIN)/python -m tests.perf.slower
 
-gate-experiment: $(STAMP)  ## the gate's error rates here: 50 cases unchanged and slowed, for MINUTES=60 under LOAD=busy (or none); prints a table
+gate-experiment: $(STAMP)  ## the gate's error rates here: 50 cases unchanged and slowed, for MINUTES=60 under LOAD=busy (none, starved); prints a table
 	$(BIN)/python -m tests.perf.gate_experiment run --minutes $(MINUTES) --load $(LOAD) --out build/gate-$(LOAD).jsonl
 
 clean:           ## remove the virtual environments

@@ -14,6 +14,10 @@ under any dependence, and so for the metrics of one case, which move together; a
 the same test and counts once (cells.py). The bound that lets a metric pass is one-sided at ALPHA / looks: it protects
 against missing a slowdown of the tolerance, metric by metric. Cases are chosen for pairing on other data than they are
 judged on, so the choice costs nothing.
+
+Where threads waited for a CPU, d is known twice: as measured, and without the waiting (paired/starved.py). The truth is one or
+the other or between, so each bound is the farther one of both intervals: a metric regresses, improves or is ok only
+where both say so.
 """
 
 from __future__ import annotations
@@ -53,6 +57,8 @@ class Cell:
     """Relative change for the worse that is still ok."""
     log_ratios: tuple[float, ...]
     """ln(head / base), one per pair."""
+    running: tuple[float, ...] = ()
+    """The same without the time in which threads waited for a CPU; empty where that is not known."""
     medians: tuple[float, float] | None = None
     """Each side's median over its pairs, base and head, in `unit`: for display, and never for the verdict."""
     unit_of_pair: str = "pair of processes"
@@ -73,15 +79,36 @@ class _Bounds:
     """Slowness in logarithms, and the error rates of its two bounds."""
 
     found: Trimmed
+    running: Trimmed
+    """Without the waiting for a CPU; `found` itself where nothing waited or it is not known."""
     margin: float
     tolerance: float
     alpha_regressed: float
     alpha_ok: float
 
-    def state(self, *, se: float, df: int) -> str:
-        if self.found.estimate + student_t(df, self.alpha_ok) * se < self.tolerance:
+    def lower(self, alpha: float) -> float:
+        return min(self.found.lower(alpha), self.running.lower(alpha))
+
+    def upper(self, alpha: float) -> float:
+        return max(self.found.upper(alpha), self.running.upper(alpha))
+
+    @property
+    def seen(self) -> float:
+        """The slowness from which these pairs would have shown a regression."""
+        return self.margin + self.found.estimate - self.lower(self.alpha_regressed)
+
+    def state(self) -> str:
+        if self.upper(self.alpha_ok) < self.tolerance:
             return OK
-        return REGRESSED if self.found.estimate - student_t(df, self.alpha_regressed) * se > self.margin else INCONCLUSIVE
+        return REGRESSED if self.lower(self.alpha_regressed) > self.margin else INCONCLUSIVE
+
+    def after(self, pairs: int) -> _Bounds:
+        """What `pairs` pairs of the same estimate and scatter would give."""
+        return replace(self, found=_grown(self.found, pairs), running=_grown(self.running, pairs))
+
+
+def _grown(found: Trimmed, pairs: int) -> Trimmed:
+    return replace(found, se=found.se * math.sqrt(found.n / pairs), df=degrees_of_freedom(pairs), n=pairs)
 
 
 def judge(cell: Cell, *, cells: int) -> Verdict:
@@ -96,13 +123,14 @@ def judge(cell: Cell, *, cells: int) -> Verdict:
         return _verdict(cell, INCONCLUSIVE, why, ratio, _too_few(cell))
     bounds = _Bounds(
         found=found,
+        running=trimmed([sign * value for value in cell.running]) or found,
         margin=math.log1p(max(min(MARGIN, cell.tolerance), cell.steps[1].step)),
         tolerance=math.log1p(cell.tolerance),
         alpha_regressed=ALPHA / cells / len(LOOKS),
         alpha_ok=ALPHA / len(LOOKS),
     )
-    outcome = bounds.state(se=found.se, df=found.df)
-    if outcome == OK and found.upper(bounds.alpha_regressed) < -math.log1p(max(min(MARGIN, asked), cell.steps[0].step)):
+    outcome = bounds.state()
+    if outcome == OK and bounds.upper(bounds.alpha_regressed) < -math.log1p(max(min(MARGIN, asked), cell.steps[0].step)):
         outcome = IMPROVED
     evidence = _evidence(cell, bounds, sign, outcome)
     why = _why(outcome, cell, bounds, evidence, sign)
@@ -155,14 +183,15 @@ def visible(log_ratios: Sequence[float], pairs: int, *, cells: int, margin: floa
 
 def _evidence(cell: Cell, bounds: _Bounds, sign: float, outcome: str) -> Evidence:
     found = bounds.found
-    low, high = sorted((math.exp(sign * found.lower(SHOWN_ALPHA)), math.exp(sign * found.upper(SHOWN_ALPHA))))
+    low, high = sorted((math.exp(sign * bounds.lower(SHOWN_ALPHA)), math.exp(sign * bounds.upper(SHOWN_ALPHA))))
     return Evidence(
         pairs=found.n,
         low=low,
         high=high,
-        smallest_visible=_seen(bounds.margin + student_t(found.df, bounds.alpha_regressed) * found.se),
+        smallest_visible=_seen(bounds.seen),
         pairs_needed=_needed(bounds) if outcome == INCONCLUSIVE else None,
         log_ratios=cell.log_ratios,
+        running=cell.running,
         unit=cell.unit_of_pair,
         explanation=cell.explanation,
         medians=cell.medians,
@@ -193,11 +222,7 @@ def _needed(bounds: _Bounds) -> int | None:
     """The pairs after which this estimate and spread would decide; None beyond MOST_PAIRS."""
     n: int = bounds.found.n
     tried: tuple[int, ...] = (*range(n + 1, 4 * n), *range(4 * n, MOST_PAIRS + 1, n))
-    for pairs in tried:
-        se = bounds.found.se * math.sqrt(n / pairs)
-        if bounds.state(se=se, df=degrees_of_freedom(pairs)) != INCONCLUSIVE:
-            return pairs
-    return None
+    return next((pairs for pairs in tried if bounds.after(pairs).state() != INCONCLUSIVE), None)
 
 
 def _why(outcome: str, cell: Cell, bounds: _Bounds, evidence: Evidence, sign: float) -> str:
@@ -206,13 +231,13 @@ def _why(outcome: str, cell: Cell, bounds: _Bounds, evidence: Evidence, sign: fl
     )
     allowed = f"{cell.tolerance * 100:.4g} %"
     if outcome == OK:
-        surely = bounds.found.lower(bounds.alpha_regressed) > bounds.margin
+        surely = bounds.lower(bounds.alpha_regressed) > bounds.margin
         return (
             f"{change}: surely worse, within the tolerated {allowed}" if surely else f"{change}, within the tolerated {allowed}"
         )
     if outcome == IMPROVED:
         return f"{change}: surely better"
-    if outcome == REGRESSED and bounds.found.lower(bounds.alpha_regressed) > bounds.tolerance:
+    if outcome == REGRESSED and bounds.lower(bounds.alpha_regressed) > bounds.tolerance:
         return f"{change}: surely worse than the tolerated {allowed}"
     if outcome == REGRESSED:
         return f"{change}: surely worse, and not surely within the tolerated {allowed}"

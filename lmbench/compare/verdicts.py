@@ -33,6 +33,8 @@ class Evidence:
     """Estimate of the pairs after which an undecided metric would be decided; None when decided or hopeless."""
     log_ratios: tuple[float, ...] = ()
     """ln(head / base), one per pair, in the order they were run."""
+    running: tuple[float, ...] = ()
+    """The same without the time in which threads waited for a CPU; the interval covers both. Empty where not known."""
     unit: str = "pair of processes"
     """What one pair is: rounds alternated inside two processes, or one whole run per side."""
     within_resolution: bool = False
@@ -47,7 +49,9 @@ class Evidence:
     def from_json(cls, data: Mapping[str, Any]) -> Evidence:
         """The inverse of `dataclasses.asdict`."""
         medians = data.get("medians")
-        kept = {"log_ratios": tuple(data.get("log_ratios", ())), "medians": tuple(medians) if medians else None}
+        kept = {name: tuple(data.get(name, ())) for name in ("log_ratios", "running")} | {
+            "medians": tuple(medians) if medians else None
+        }
         return cls(**{**data, **kept})
 
 

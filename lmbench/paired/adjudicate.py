@@ -12,6 +12,7 @@ from lmbench.base.units import duration
 from lmbench.compare.paired import LOOKS, TOLERANCE
 from lmbench.compare.verdicts import Verdict
 from lmbench.measure.clock import CLOCK
+from lmbench.measure.contention import CONTENDED
 from lmbench.measure.probes.pressure import Waiting
 from lmbench.paired.baserun import steady
 from lmbench.paired.cost import Cost, affordable, updated
@@ -19,6 +20,7 @@ from lmbench.paired.docket import ROUND_UNIT, Docket, Entry
 from lmbench.paired.numbers import BASE, HEAD, CasePair, Job
 from lmbench.paired.pair import Say, Sides, run_pair
 from lmbench.paired.runs import RUN_UNIT, run_both
+from lmbench.paired.starved import starved_run
 from lmbench.run.execute import Setting
 
 Keep = Callable[[dict[str, Any]], None]
@@ -32,6 +34,8 @@ class Terms:
     tolerance: float = TOLERANCE
     seed: int = 0
     """Of start order and hash seeds; recorded, so that an order can be looked at again."""
+    contention: float = CONTENDED
+    """From which contention of a side on a pair of whole runs has no times and rates: see measure/contention.py."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +136,7 @@ class Adjudication:
             found, records = run_both(job, self.sides, self.setting, self.rng, say)
             if number == 0 and not found.failure:
                 self.docket.note(steady(records[HEAD], [records[BASE]], kinds=("exact",)))
-            self._take(number, found, keep)
+            self._take(number, replace(found, starved=starved_run(records, self.terms.contention)), keep)
         self.pairs_run += 1
         self.cost = updated(self.cost, self._visits, self._starts)
 

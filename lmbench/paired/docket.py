@@ -12,13 +12,16 @@ from lmbench.base.units import pretty, pretty_change
 from lmbench.compare.cells import count_cells, deciding, tolerance_of
 from lmbench.compare.intervals import degrees_of_freedom
 from lmbench.compare.paired import LOOKS, Cell, decided, judge
-from lmbench.compare.resolution import Resolution
+from lmbench.compare.resolution import NONE, Resolution
 from lmbench.compare.verdicts import ERROR, IMPROVED, INCOMPARABLE, INCONCLUSIVE, MISSING, NEW, OK, REGRESSED, Verdict
 from lmbench.measure.contention import CONTENDED
 from lmbench.paired.numbers import HEAD, CasePair, Job
 from lmbench.paired.runs import RUN_UNIT
+from lmbench.paired.starved import SIGNS
 
 ROUND_UNIT = "pair of processes"
+NOTABLE = 0.005
+"""From which share on the waiting of threads for a CPU is named beside a ratio."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -114,20 +117,22 @@ class Docket:
 
     def _verdict(self, entry: Entry, name: str, *, decides: bool) -> Verdict:
         spec = METRICS[name]
+        pairs = [pair for pair in entry.pairs if not (pair.starved and spec.kind in SIGNS)]
         cell = Cell(
             node_id=entry.job.node_id,
             metric=name,
             unit=spec.unit,
             better=spec.better or "lower",
             tolerance=tolerance_of(entry.job.case, name, self.tolerance),
-            log_ratios=tuple(pair.log_ratios[name] for pair in entry.pairs),
-            medians=(median(pair.base[name] for pair in entry.pairs), median(pair.head[name] for pair in entry.pairs)),
+            log_ratios=tuple(pair.log_ratios[name] for pair in pairs),
+            running=_running(pairs, name),
+            medians=(median(pair.base[name] for pair in pairs), median(pair.head[name] for pair in pairs)) if pairs else None,
             unit_of_pair=RUN_UNIT if entry.unit == RUN_UNIT else ROUND_UNIT,
-            explanation=explain(entry.pairs),
+            explanation=explain(entry.pairs, name),
             declared=entry.job.case is not None and name in entry.job.case.gate,
-            steps=_steps(entry.pairs, name),
+            steps=_steps(pairs, name) if pairs else (NONE, NONE),
         )
-        verdict = judge(cell, cells=self.cells)
+        verdict = _with_starved(judge(cell, cells=self.cells), entry.pairs, len(entry.pairs) - len(pairs))
         if (
             verdict.outcome in (REGRESSED, IMPROVED)
             and spec.floor
@@ -151,9 +156,24 @@ def _steps(pairs: Sequence[CasePair], name: str) -> tuple[Resolution, Resolution
     return Resolution(step=base, recorded=recorded), Resolution(step=head, recorded=recorded)
 
 
-def explain(pairs: Sequence[CasePair]) -> str:
-    """'CPU time +0.2 %, involuntary switches per round 0.4 -> 3.1', what there is of it."""
+def _running(pairs: Sequence[CasePair], name: str) -> tuple[float, ...]:
+    """Without the waiting for a CPU; nothing unless it is known of all pairs."""
+    return tuple(pair.running[name] for pair in pairs) if all(name in pair.running for pair in pairs) else ()
+
+
+def _with_starved(verdict: Verdict, pairs: Sequence[CasePair], void: int) -> Verdict:
+    if not void:
+        return verdict
+    first = next(pair.starved for pair in pairs if pair.starved)
+    return replace(verdict, why=f"{verdict.why}; {void} of {len(pairs)} pairs do not count, the first since {first}")
+
+
+def explain(pairs: Sequence[CasePair], name: str) -> str:
+    """'CPU time +0.2 %, involuntary switches per round 0.4 -> 3.1', what there is of it for metric `name`."""
     parts = []
+    running, measured = _running(pairs, name), [pair.log_ratios[name] for pair in pairs]
+    if running and abs(median(running) - median(measured)) >= NOTABLE:
+        parts.append(f"without the waiting for a CPU {pretty_change(math.exp(median(running)))}")
     spent = [pair.cpu_log_ratio for pair in pairs if pair.cpu_log_ratio is not None]
     if spent:
         parts.append(f"CPU time {pretty_change(math.exp(median(spent)))}")

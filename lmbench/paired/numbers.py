@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from lmbench.paired.protocol import Round
+from lmbench.paired.starved import without_waiting
 from lmbench.plan.case import Case
 
 BASE, HEAD = "base", "head"
@@ -42,6 +43,8 @@ class CasePair:
     base: Mapping[str, float] = field(default_factory=dict)
     head: Mapping[str, float] = field(default_factory=dict)
     """Medians over rounds, in the metrics' units."""
+    running: Mapping[str, float] = field(default_factory=dict)
+    """The same without the time in which threads waited for a CPU (starved.py); empty where that is not known."""
     cpu_log_ratio: float | None = None
     """The same of the CPU time of all threads."""
     switches: tuple[float, float] = (0.0, 0.0)
@@ -58,6 +61,8 @@ class CasePair:
     """What the base calls the case, where that is known."""
     contention: float | None = None
     """Share of the pair's time in which some task waited for a CPU; None where the kernel does not know."""
+    starved: str = ""
+    """Why the times and rates of this pair of whole runs count for nothing; its sizes do."""
     steps: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
     """What each run, base and head, resolved of a metric that is found on a ladder: a share; None: only a bound."""
     recorded_steps: bool = True
@@ -68,8 +73,10 @@ class CasePair:
     failure: str = ""
 
 
-def summarise(node_id: str, found: Mapping[str, Sequence[Round]], *, loops: int, clock: str, wall_s: float) -> CasePair:
-    """The rounds of both sides as one number per metric; pure."""
+def summarise(
+    node_id: str, found: Mapping[str, Sequence[Round]], *, loops: int, clock: str, wall_s: float, cpus: int = 1
+) -> CasePair:
+    """The rounds of both sides as one number per metric, on a machine of `cpus` usable CPUs; pure."""
     base, head = found[BASE], found[HEAD]
     parallel = any(one.cpu_s > PARALLEL * one.wall_s for one in (*base, *head))
     by_cpu = clock == "cpu" and not parallel
@@ -84,6 +91,7 @@ def summarise(node_id: str, found: Mapping[str, Sequence[Round]], *, loops: int,
     return CasePair(
         node_id=node_id,
         log_ratios=ratios,
+        running=without_waiting(base, head, (values[BASE], values[HEAD]), cpus),
         base={name: median(one[name] for one in values[BASE]) for name in names},
         head={name: median(one[name] for one in values[HEAD]) for name in names},
         cpu_log_ratio=median(math.log(after / before) for before, after in spent) if spent else None,

@@ -203,7 +203,8 @@ class _Both:
                 return _failed(job, name, FOREIGN.format(count=len(outcome.foreign), first=outcome.foreign[0]))
             if outcome.outcome != PASSED:
                 return _failed(job, name, f"{outcome.outcome} after it measured: {outcome.message}")
-        pair = summarise(job.node_id, found, loops=loops, clock=head.clock, wall_s=CLOCK.now() - started)
+        wall_s, usable = CLOCK.now() - started, len(os.sched_getaffinity(0))
+        pair = summarise(job.node_id, found, loops=loops, clock=head.clock, wall_s=wall_s, cpus=usable)
         return replace(pair, base_id=self._name(BASE, job.node_id))
 
     def end(self) -> None:

@@ -66,6 +66,8 @@ class Round:
     """Involuntary context switches."""
     calls: int
     """Calls made: loops, or more where work was injected."""
+    waited_s: float | None = None
+    """Seconds that its threads together were ready to run and waited for a CPU; None where the kernel does not know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TextIO
 from lmbench.base.registry import WORKLOADS, resolve
 from lmbench.measure.clock import CLOCK, process_cpu_s, thread_cpu_s
 from lmbench.measure.phases import COLLECT_EVERY_S, involuntary_switches, quiet_collector
+from lmbench.measure.probes.runqueue import RunQueue, waited_s
 from lmbench.paired.protocol import INJECT, PROGRESS, READY, ROUND, Ready, Round, encode, injected
 from lmbench.plan.case import Case
 from lmbench.run.build import CaseBuilder
@@ -76,6 +77,7 @@ def serve(dialogue: Dialogue, node_id: str, work: Work, ready: Ready) -> None:
     gc.collect()
     collected = CLOCK.now()
     primers = 0 if ready.fixed_loops else primers_for(ready.call_s)
+    queue = RunQueue()
     while (command := dialogue.receive())["do"] == "round":
         loops = int(command["loops"])
         cpu = command.get("cpu")
@@ -84,13 +86,14 @@ def serve(dialogue: Dialogue, node_id: str, work: Work, ready: Ready) -> None:
         index = int(command["index"])
         if primers:
             work.run(index * loops, primers)
-        found = _round(work, index, loops, round(loops * factor))
+        found = _round(work, index, loops, round(loops * factor), queue)
         if found.cpu_s > PARALLEL * found.wall_s:
             settle()
         if CLOCK.now() - collected >= COLLECT_EVERY_S:
             gc.collect()
             collected = CLOCK.now()
         dialogue.send(ROUND, found)
+    queue.close()
 
 
 def settle() -> None:
@@ -180,11 +183,12 @@ def _timed(source: RoundSource, index: int) -> float:
     return CLOCK.now() - started
 
 
-def _round(work: Work, index: int, loops: int, calls: int) -> Round:
-    switches, cpu, thread = involuntary_switches(), process_cpu_s(), thread_cpu_s()
+def _round(work: Work, index: int, loops: int, calls: int, queue: RunQueue) -> Round:
+    waits, switches, cpu, thread = queue.look(), involuntary_switches(), process_cpu_s(), thread_cpu_s()
     started = CLOCK.now()
     totals = work.run(index * loops, calls)
     wall = CLOCK.now() - started
     thread, cpu, switches = thread_cpu_s() - thread, process_cpu_s() - cpu, involuntary_switches() - switches
+    waited = waited_s(waits, queue.look())
     values = work.values({name: total / loops for name, total in totals.items()})
-    return Round(values=values, wall_s=wall, cpu_s=cpu, thread_cpu_s=thread, switches=switches, calls=calls)
+    return Round(values=values, wall_s=wall, cpu_s=cpu, thread_cpu_s=thread, switches=switches, calls=calls, waited_s=waited)

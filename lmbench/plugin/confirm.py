@@ -30,8 +30,8 @@ def add_contention(group: pytest.OptionGroup, parser: pytest.Parser) -> None:
         OPTION,
         metavar="SHARE",
         default=None,
-        help=f"share of the measured time in which tasks waited for a CPU from which a run's times decide nothing; {OFF!r}: "
-        f"they always count (ini {INI}, {BOUND:.0%})",
+        help="share of the measured time in which tasks waited for a CPU from which the times of a run, or of a pair of whole "
+        f"runs, decide nothing; {OFF!r}: they always count (ini {INI}, {BOUND:.0%})",
     )
 
 

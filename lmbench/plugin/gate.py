@@ -25,6 +25,7 @@ from lmbench.paired.numbers import Job
 from lmbench.paired.pair import Sides
 from lmbench.paired.trees import base_place, head_place, lend, worktree
 from lmbench.plan.expand import files_of
+from lmbench.plugin.confirm import contention_bound
 from lmbench.plugin.endings import interruption
 from lmbench.plugin.gate_options import ALL, GateOptions, fail_on
 from lmbench.plugin.last_failed import announce, publish
@@ -111,7 +112,8 @@ class Gate:
     def _judge(
         self, jobs: Sequence[tuple[Job, str]], unpaired: Sequence[Job], cost: Cost, cases: Mapping[str, Record]
     ) -> Judgement:
-        terms = Terms(budget_s=self.options.budget_s, tolerance=self.options.tolerance, seed=self.options.seed)
+        options, contention = self.options, contention_bound(self.config)
+        terms = Terms(budget_s=options.budget_s, tolerance=options.tolerance, seed=options.seed, contention=contention)
         progress = self.run.progress
         progress.start("gate")
         judgement, interrupted = _not_begun([job for job, _ in jobs]), False

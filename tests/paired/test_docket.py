@@ -139,9 +139,9 @@ def test_cpu_time_decides_only_where_one_thread_worked() -> None:
 
 
 def test_the_explanation_names_cpu_time_and_switches() -> None:
-    text = explain([pair(PLAIN, 1.2, cpu_log_ratio=math.log(1.01), switches=(0.5, 4.0))])
+    text = explain([pair(PLAIN, 1.2, cpu_log_ratio=math.log(1.01), switches=(0.5, 4.0))], "round_p50_s")
     assert text == "CPU time +1.0 %, involuntary switches per round 0.5 -> 4.0"
-    assert explain([pair(PLAIN, 1.2)]) == ""
+    assert explain([pair(PLAIN, 1.2)], "round_p50_s") == ""
 
 
 def test_a_budget_goes_to_the_widest_intervals_and_hopeless_cases_come_last() -> None:

@@ -13,8 +13,8 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,11 @@ from lmbench.paired.pair import Sides
 from lmbench.run.execute import Setting
 from lmbench.run.isolate import Place
 from tests.perf.gate_table import table_of
-from tests.perf.load import competing
+from tests.perf.load import competing, starving
 
 SIZES = 10
 FACTORS = (1.05, 1.10, 1.02, 1.0, 1.0)
+LOADS: dict[str, Callable[[], AbstractContextManager[None]]] = {"none": nullcontext, "busy": competing, "starved": starving}
 
 
 @click.group()
@@ -44,13 +45,13 @@ def cli() -> None:
 
 @cli.command()
 @click.option("--minutes", type=float, default=30.0, show_default=True, help="no session is begun after this long")
-@click.option("--load", "kind", type=click.Choice(["none", "busy"]), default="busy", show_default=True)
+@click.option("--load", "kind", type=click.Choice(sorted(LOADS)), default="busy", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("build/gate-experiment.jsonl"), show_default=True)
 def run(minutes: float, kind: str, out: Path) -> None:
     """Hold sessions until the time is over, then print the table."""
     out.parent.mkdir(parents=True, exist_ok=True)
     end, number = time.monotonic() + 60 * minutes, 0
-    with competing() if kind == "busy" else nullcontext(), tempfile.TemporaryDirectory() as folder, out.open("a") as stream:
+    with LOADS[kind](), tempfile.TemporaryDirectory() as folder, out.open("a") as stream:
         node_ids = write_canaries(Path(folder), sizes=SIZES)
         while time.monotonic() < end:
             factors = _factors(node_ids, number)
@@ -110,7 +111,7 @@ def _session(folder: Path, node_ids: Sequence[str], factors: Mapping[str, float]
 def _short(verdict: dict[str, Any]) -> dict[str, Any]:
     evidence = verdict["evidence"] or {}
     kept = {key: verdict[key] for key in ("node_id", "outcome", "ratio", "why")}
-    return {**kept, **{key: evidence.get(key) for key in ("low", "high", "pairs", "log_ratios")}}
+    return {**kept, **{key: evidence.get(key) for key in ("low", "high", "pairs", "log_ratios", "running")}}
 
 
 def _cpu_times() -> list[int]:

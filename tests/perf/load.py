@@ -1,10 +1,11 @@
-"""Competing load for experiments: one half-busy process and one that works in bursts, gone with their parent."""
+"""Competing load for experiments: a half-busy process and one that works in bursts, or many busy ones; gone with their parent."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -27,6 +28,19 @@ def _bursts(seed: int) -> None:
         time.sleep(rng.exponential(6.0))
 
 
+def _busy() -> None:
+    while True:
+        pass
+
+
+@contextmanager
+def starving(per_cpu: int = 8) -> Iterator[None]:
+    """So many processes for every CPU that what is measured mostly waits."""
+    busy = [multiprocessing.Process(target=_busy, daemon=True) for _ in range(per_cpu * len(os.sched_getaffinity(0)))]
+    with _alive(busy):
+        yield
+
+
 @contextmanager
 def competing(seed: int = 0) -> Iterator[None]:
     """Both processes, alive inside the block."""
@@ -34,6 +48,12 @@ def competing(seed: int = 0) -> Iterator[None]:
         multiprocessing.Process(target=_half_busy, daemon=True),
         multiprocessing.Process(target=_bursts, args=(seed,), daemon=True),
     ]
+    with _alive(processes):
+        yield
+
+
+@contextmanager
+def _alive(processes: Sequence[multiprocessing.Process]) -> Iterator[None]:
     for process in processes:
         process.start()
     try:
