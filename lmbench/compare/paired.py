@@ -38,6 +38,8 @@ ALPHA = 0.05
 TOLERANCE = 0.05
 MARGIN = 0.01
 """Slowdowns below this are never called regressed: start order and position alone were seen to shift pairs by 0.7 %."""
+REFILL = 0.02
+"""A thread that waited finds its caches cold: that lengthened its own work by up to 1.6 % beside a load average of 15."""
 SHOWN_ALPHA = 0.05
 """Per side of the interval that is shown: two-sided 90 %."""
 MOST_PAIRS = 1024
@@ -86,11 +88,16 @@ class _Bounds:
     alpha_regressed: float
     alpha_ok: float
 
+    @property
+    def refilled(self) -> float:
+        """What cold caches after the waits may have added; no more than the waits themselves moved the ratio."""
+        return min(REFILL, abs(self.found.estimate - self.running.estimate))
+
     def lower(self, alpha: float) -> float:
-        return min(self.found.lower(alpha), self.running.lower(alpha))
+        return min(self.found.lower(alpha), self.running.lower(alpha) - self.refilled)
 
     def upper(self, alpha: float) -> float:
-        return max(self.found.upper(alpha), self.running.upper(alpha))
+        return max(self.found.upper(alpha), self.running.upper(alpha) + self.refilled)
 
     @property
     def seen(self) -> float:
