@@ -14,10 +14,13 @@ comma := ,
 space := $() $()
 MINUTES ?= 60
 LOAD ?= busy
+SUITE ?= suites/quick.suite.yaml
+RUNS ?= 5
+LOADS ?= idle busy
 AXE := node_modules/axe-core/axe.min.js
 AXE_VERSION := 4.14.1
 
-.PHONY: help bench test check floors browser perf gate-experiment clean
+.PHONY: help bench test check floors browser perf spread gate-experiment clean
 help:            ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -61,9 +64,12 @@ browser: $(STAMP)  ## what the tests of the report site look at it with; what ca
 	@test -f $(AXE) || npm install --prefix . --no-save --no-audit --no-fund --ignore-scripts axe-core@$(AXE_VERSION) \
 	  || echo 'browser: no axe-core (npm is needed), tests of accessibility are skipped'
 
-perf: $(STAMP)   ## lmbench against bare loops, alternated, and a doubled model against stored runs; prints ratios
+perf: $(STAMP)   ## lmbench against a bare loop, in pairs until the ratio is known to 1 %, and a doubled model against stored runs
 	$(BIN)/python -m tests.perf.agreement
 	$(BIN)/python -m tests.perf.slower
+
+spread: $(STAMP) ## how far headline metrics move from run to run: RUNS=5 of SUITE under each of LOADS="idle busy"; rewrites a table
+	$(BIN)/python -m tests.perf.spread run $(SUITE) --runs $(RUNS) --loads "$(LOADS)" --page docs/methodology.md
 
 gate-experiment: $(STAMP)  ## the gate's error rates here: 50 cases unchanged and slowed, for MINUTES=60 under LOAD=busy (none, starved); prints a table
 	$(BIN)/python -m tests.perf.gate_experiment run --minutes $(MINUTES) --load $(LOAD) --out build/gate-$(LOAD).jsonl

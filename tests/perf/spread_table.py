@@ -1,0 +1,112 @@
+"""The spread of headline figures as a Markdown table, and its place in a page between two markers; no arithmetic."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from lmbench.base.units import UNKNOWN, pretty
+from tests.perf.spread_figures import BOUND, IDLE, Row, Session, Spread, rows_of, unsteady
+
+END = "<!-- end of spread -->"
+LOADS = {
+    IDLE: "nothing else runs",
+    "busy": "one process is busy half of the time, and one works in bursts of 2 s with pauses of 6 s on average",
+}
+"""What each load is, in a sentence for readers of the table."""
+
+
+def table_of(sessions: Sequence[Session]) -> str:
+    """The table and the conditions under which it was made."""
+    rows = rows_of(sessions)
+    loads = list(dict.fromkeys(session.load for session in sessions))
+    heads = [head for load in loads for head in (f"{load}: median", f"{load}: variation")]
+    lines = [*_conditions(sessions), "", "| case | metric | " + " | ".join(heads) + " |", "|---|---|" + "---|" * len(heads)]
+    lines += [_row(row, loads, _runs(sessions)) for row in rows]
+    return "\n".join([*lines, "", *_findings(sessions, rows)])
+
+
+def begin(suite: str) -> str:
+    """The marker that stands before the table of `suite`."""
+    return f"<!-- spread of {suite} -->"
+
+
+def with_table(page: str, suite: str, table: str) -> str:
+    """`page` with the table of `suite` replaced, or added after the last such table; a page without any gets it at its end."""
+    block = f"{begin(suite)}\n{table}\n{END}"
+    there = re.compile(re.escape(begin(suite)) + r"\n.*?" + re.escape(END), re.DOTALL)
+    if there.search(page):
+        return there.sub(lambda _: block, page, count=1)
+    before, found, after = page.rpartition(END)
+    if found:
+        return f"{before}{found}\n\n{block}{after}"
+    return f"{page.rstrip()}\n\n{block}\n"
+
+
+def _runs(sessions: Sequence[Session]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for session in sessions:
+        counts[session.load] = counts.get(session.load, 0) + session.complete
+    return counts
+
+
+def _conditions(sessions: Sequence[Session]) -> list[str]:
+    newest = sessions[-1]
+    days = sorted({session.started_at[:10] for session in sessions})
+    commits = list(dict.fromkeys(session.commit[:12] for session in sessions if session.commit))
+    made = f" at commit {', '.join(commits)}" if commits else ""
+    day = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    return [f"Machine class `{newest.machine}`, {day}{made}:", "", *(_condition(sessions, load) for load in _runs(sessions))]
+
+
+def _condition(sessions: Sequence[Session], load: str) -> str:
+    held = [session for session in sessions if session.load == load]
+    averages = [session.loadavg for session in held]
+    whole, cut = sum(session.complete for session in held), sum(not session.complete for session in held)
+    partial = f" and {cut} cut short" if cut else ""
+    return (
+        f"- {load}: {whole} runs{partial} while {LOADS.get(load, load)}; "
+        f"load average {min(averages):.1f} to {max(averages):.1f} at their start"
+    )
+
+
+def _row(row: Row, loads: Sequence[str], runs: dict[str, int]) -> str:
+    cells = [cell for load in loads for cell in _cells(row, row.by_load.get(load), runs[load])]
+    return f"| {row.node_id.partition('::')[2]} | {row.metric} | " + " | ".join(cells) + " |"
+
+
+def _cells(row: Row, spread: Spread | None, runs: int) -> tuple[str, str]:
+    if spread is None or not spread.values:
+        return UNKNOWN, UNKNOWN
+    few = "" if len(spread.values) == runs else f" ({len(spread.values)} runs)"
+    return pretty(spread.middle, row.unit), percent(spread.variation) + few
+
+
+def percent(variation: float | None) -> str:
+    """'4.2 %'; '0 %' for values that are all equal."""
+    if variation is None:
+        return UNKNOWN
+    return "0 %" if variation == 0 else f"{variation * 100:.1f} %"
+
+
+def _findings(sessions: Sequence[Session], rows: Sequence[Row]) -> list[str]:
+    if not any(session.load == IDLE for session in sessions):
+        return [f"No idle run was held, so whether the metrics stay within {BOUND:.0%} is not known."]
+    found = unsteady(rows)
+    names = ", ".join(f"{row.metric} of {row.node_id.partition('::')[2]}" for row in found)
+    verdict = (
+        f"Above {BOUND * 100:.0f} % on the idle machine: {names}."
+        if found
+        else f"All within {BOUND * 100:.0f} % on the idle machine."
+    )
+    unknown = [row for row in rows if IDLE in row.by_load and row.by_load[IDLE].variation is None]
+    lines = [verdict]
+    if unknown:
+        shown = ", ".join(f"{row.metric} of {row.node_id.partition('::')[2]}" for row in unknown)
+        lines.append(f"Without two idle values, so that their variation is not known: {shown}.")
+    left = max((row.by_load[IDLE].disturbed for row in rows if IDLE in row.by_load), default=0)
+    if left:
+        lines.append(
+            f"Up to {left} idle values of a metric are left out: other processes took 5 % of the CPUs or more meanwhile."
+        )
+    return lines
