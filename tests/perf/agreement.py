@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +167,8 @@ def summary(found: dict[str, list[float]], within: float) -> Iterator[str]:
 def main(minutes: float, within: float, rounds: int | None, seed: int) -> None:
     """Run the pairs and print their ratios."""
     asked = request(LMBENCH, rounds or (10 if smollm2_folder() else 40))
-    with ending_signals(ctrl_c=True):
+    found: dict[str, list[float]] = {}
+    with ending_signals(ctrl_c=True), suppress(KeyboardInterrupt):
         click.echo(
             f"lmbench / bare loop, {asked['kind']} {asked['options']}, prefill of {asked['prompt']} tokens and "
             f"{asked['output'] - 1} decode steps, {asked['rounds']} rounds a pair, 90 % intervals to within {within:.1%}"

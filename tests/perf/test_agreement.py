@@ -110,11 +110,12 @@ def test_the_end_of_the_time_and_ctrl_c_give_what_was_reached() -> None:
 def test_a_pair_of_real_processes_times_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.perf.agreement.smollm2_folder", lambda: None)
     monkeypatch.setattr("tests.perf.agreement.SMALL", {"size": "nano"})
-    found = run_pair(np.random.default_rng(0), 0, CLOCK.now() + 500.0, 4)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    found = run_pair(np.random.default_rng(0), 0, CLOCK.now() + 500.0, 2)
     assert set(found) == {"prefill", "decode"}
     assert all(math.isfinite(value) for value in found.values())
     with pytest.raises(OutOfTime):
-        run_pair(np.random.default_rng(0), 0, CLOCK.now(), 4)
+        run_pair(np.random.default_rng(0), 0, CLOCK.now(), 2)
 
 
 def test_the_command_ends_with_what_it_has_when_it_is_interrupted() -> None:

@@ -7,6 +7,7 @@ import math
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -166,22 +167,51 @@ def arguments(runs: int, loads: str = "busy") -> list[str]:
     return ["run", "a.suite.yaml", "--runs", str(runs), "--loads", loads, "--out", "out", "--page", "page.md"]
 
 
-def test_sessions_are_stored_apart_and_continued(place: Path) -> None:
+def test_sessions_are_stored_apart_continued_and_kept_when_they_are_cut_short(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spread, "competing", nullcontext)
+    folder = Folder(root=place / "out")
     CliRunner().invoke(spread.cli, arguments(1))
-    first = read(Folder(root=place / "out"))
+    (first,) = read(folder)
+    assert first.complete and first.machine and len(first.cases) == 1
+
+    with monkeypatch.context() as patched:
+        patched.setattr(spread, "_session", interrupted)
+        cut = CliRunner().invoke(spread.cli, arguments(2))
+    assert cut.exit_code == 130 and "interrupted: the table is of what there is" in cut.output
+    assert read(folder) == [first], "what was measured before stays, and what was never begun is nowhere"
+
     shown = CliRunner().invoke(spread.cli, arguments(2))
-    sessions = read(Folder(root=place / "out"))
-    assert [one.number for one in first] == [1] and [one.number for one in sessions] == [1, 2], "one was missing"
-    assert all(one.complete and one.machine and len(one.cases) == 1 for one in sessions)
-    stored = sorted((place / "out" / "storage").rglob("0*.json"))
+    sessions = read(folder)
+    assert [one.number for one in sessions] == [1, 2], "one was missing"
+    stored = sorted(folder.storage.rglob("0*.json"))
     assert [read_run(path).records[0].case.name for path in stored] == ["speed", "speed"]
-    assert not (place / "baselines").exists() and not (place / ".benchmarks").exists() and not (place / "reports").exists()
+    assert not [name for name in ("baselines", ".benchmarks", "reports") if (place / name).exists()]
     assert "| speed[stub-fake-none] | ttft_p50_s |" in shown.output
     page = (place / "page.md").read_text()
     assert page.startswith("# Page\n\nText.\n") and "- busy: 2 runs" in page
     assert shown.exit_code == 2, "without an idle run it is not known whether the metrics are steady"
     again = CliRunner().invoke(spread.cli, ["table", "a.suite.yaml", "--out", "out"])
     assert again.output in shown.output
+
+    forget_end(folder, 2)
+    whole, killed = read(folder)
+    assert whole.complete and not killed.complete
+    assert killed.cases == sessions[1].cases, "the session's own journal has what it finished"
+
+
+def interrupted(*_: object) -> Session:
+    raise KeyboardInterrupt
+
+
+def forget_end(folder: Folder, number: int) -> None:
+    """Leave both journals as a SIGKILL after the last case would."""
+    lines = folder.journal.read_text().splitlines()
+    folder.journal.write_text("".join(f"{line}\n" for line in lines[:-1]))
+    (journal,) = folder.session(number).rglob("*.jsonl")
+    kept = [line for line in journal.read_text().splitlines() if json.loads(line)["kind"] != "end"]
+    journal.write_text("".join(f"{line}\n" for line in kept))
 
 
 def test_an_idle_run_is_refused_on_a_machine_in_use(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,31 +223,17 @@ def test_an_idle_run_is_refused_on_a_machine_in_use(place: Path, monkeypatch: py
     assert not (place / "out").exists(), "nothing was measured"
 
 
-def test_a_session_that_was_killed_leaves_its_finished_cases(place: Path) -> None:
-    folder = Folder(root=place / "out")
-    CliRunner().invoke(spread.cli, arguments(1))
-    first, last = [json.loads(line) for line in folder.journal.read_text().splitlines()]
-    folder.journal.write_text(json.dumps(first) + "\n")
-    (journal,) = folder.session(1).rglob("*.jsonl")
-    lines = [line for line in journal.read_text().splitlines() if json.loads(line)["kind"] != "end"]
-    journal.write_text("\n".join(lines) + "\n")
-    (session,) = read(folder)
-    assert not session.complete and session.cases == tuple(CaseFigures(**one) for one in last["cases"])
-
-
 @pytest.mark.usefixtures("place")
-def test_ctrl_c_ends_the_session_and_prints_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    CliRunner().invoke(spread.cli, arguments(1))
-    command = [sys.executable, "-m", "tests.perf.spread", *arguments(2)]
+def test_ctrl_c_ends_the_session_and_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    command = [sys.executable, "-m", "tests.perf.spread", *arguments(1)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert "busy run" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        shown, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=120)
     assert "interrupted" in errors
     assert process.returncode == 130
-    assert "| speed[stub-fake-none] | ttft_p50_s |" in shown, "what was measured before stays"
 
 
 @pytest.mark.parametrize("loads", ["", "calm", "idle,busy"])
