@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from lmbench.backends.artifact import Artifact, made
-from lmbench.backends.options import count, only
+from lmbench.backends.options import compute_threads, only
 from lmbench.backends.quiet import quiet
 from lmbench.backends.recurrent_kernels import as_loops
 from lmbench.backends.torch_weights import float_dtype, weight_bytes, zero_share
@@ -37,7 +37,7 @@ def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]
     Levels change the module, never the package. Facts: weight_bytes, dtype; zero_share for levels that claim a share of zeros.
     """
     built: list[str] = []
-    threads = _threads(options)
+    threads = compute_threads(NAME, options)
     key = {"recipe": RECIPE, "versions": _versions(), "cpu": _cpu(), "threads": threads, "max_tokens": model.facts.max_tokens}
 
     def build(folder: Path) -> None:
@@ -52,12 +52,12 @@ def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]
 
 
 def load(model: LanguageModel, method: Compression, options: Mapping[str, Any]) -> Engine:
-    """The model's package, loaded. Option: `threads` (a count; default: torch's own), which is compiled into the package."""
+    """The model's package, loaded. Option: `threads` (see `compute_threads`), which is compiled into it."""
     only(NAME, options, ["threads"])
     artifact = export(model, method, options)
     with quiet():
         package = torch._inductor.aoti_load_package(str(artifact.path))
-    return AotEngine(model=model, artifact=artifact, package=package, threads=_threads(options))
+    return AotEngine(model=model, artifact=artifact, package=package, threads=compute_threads(NAME, options))
 
 
 class AotEngine:
@@ -153,10 +153,6 @@ def _floats_in(dtype: torch.dtype, parts: Iterable[torch.Tensor]) -> tuple[torch
 def _tensor(array: IntArray) -> torch.Tensor:
     # Flat and viewed: torch keeps numpy's strides, and the package does not look at them.
     return torch.tensor(array.ravel()).view(array.shape)
-
-
-def _threads(options: Mapping[str, Any]) -> int:
-    return count(NAME, options, "threads") or torch.get_num_threads()
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lmbench.backends.artifact import Artifact, made
-from lmbench.backends.options import count, only, problem
+from lmbench.backends.options import compute_threads, count, only, problem
 from lmbench.backends.quiet import quiet
 from lmbench.backends.torch_weights import zero_share
 from lmbench.base.errors import ConfigError, SubjectError
@@ -69,11 +68,11 @@ def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]
 def load(model: LanguageModel, method: Compression, options: Mapping[str, Any]) -> Engine:
     """The model at this level in the runtime.
 
-    Options: `threads` (a count; default: all CPUs it may use), `max_tokens` (of a row, past included; default: 512, or what
+    Options: `threads` (a count; default: see `compute_threads`), `max_tokens` (of a row, past included; default: 512, or what
     the model can take of them), `max_batch` (rows of one call, default 1; more of them run in groups, one after another).
     """
     only(NAME, options, ["max_batch", "max_tokens", "threads"])
-    threads = count(NAME, options, "threads") or len(os.sched_getaffinity(0))
+    threads = compute_threads(NAME, options)
     artifact = export(model, method, options)
     with quiet():
         from executorch.extension.pybindings import portable_lib

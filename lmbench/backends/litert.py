@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 
 from lmbench.backends.artifact import Artifact, made
 from lmbench.backends.fixed_length import FullPass, FullPassEngine, passes, read_lengths, weight_facts
-from lmbench.backends.options import count, only
+from lmbench.backends.options import compute_threads, only
 from lmbench.backends.quiet import quiet
 from lmbench.backends.torch_weights import zero_share
 from lmbench.base.errors import SubjectError
@@ -57,10 +56,10 @@ def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]
 def load(model: LanguageModel, method: Compression, options: Mapping[str, Any]) -> Engine:
     """The model at this level in LiteRT's runtime.
 
-    Options: `threads` (a count; default: all CPUs it may use), `lengths` (token counts; default 32 and 128).
+    Options: `threads` (a count; default: see `compute_threads`), `lengths` (token counts; default 32 and 128).
     """
     only(NAME, options, ["lengths", "threads"])
-    threads = count(NAME, options, "threads") or len(os.sched_getaffinity(0))
+    threads = compute_threads(NAME, options)
     lengths = read_lengths(NAME, options, model.facts)
     artifact = export(model, method, options)
     about = {"engine": NAME, "version": _version(), "threads": threads, **weight_facts(artifact)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ import llama_cpp
 from lmbench.backends.artifact import Artifact
 from lmbench.backends.gguf_export import prepare
 from lmbench.backends.llama_context import KEPT_BYTES, PADDING, Context, Settings, Weights
-from lmbench.backends.options import count, only
+from lmbench.backends.options import compute_threads, count, only
 from lmbench.base.errors import SubjectError
 from lmbench.base.seams import Compression, Engine, FloatArray, IntArray, LanguageModel, State
 
@@ -34,12 +33,12 @@ def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]
 def load(model: LanguageModel, method: Compression, options: Mapping[str, Any]) -> Engine:
     """The model at this level in llama.cpp.
 
-    Options: `threads` (a count; default: all CPUs it may use), `max_tokens` (the longest sequence there is memory for;
+    Options: `threads` (a count; default: see `compute_threads`), `max_tokens` (the longest sequence there is memory for;
     default: the model's context, up to 1024).
     """
     only(NAME, options, ["max_tokens", "threads"])
     settings = Settings(
-        threads=count(NAME, options, "threads") or len(os.sched_getaffinity(0)),
+        threads=compute_threads(NAME, options),
         max_tokens=min(count(NAME, options, "max_tokens") or MAX_TOKENS, model.facts.max_tokens),
         precision=method.precision,
         vocab=model.facts.vocab_size,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as faults
 from lmbench.backends.artifact import Artifact
 from lmbench.backends.onnx_export import prepare
 from lmbench.backends.onnx_providers import Placement, placement, require_used
-from lmbench.backends.options import choice, count, only
+from lmbench.backends.options import choice, compute_threads, only
 from lmbench.base.errors import SubjectError
 from lmbench.base.seams import Compression, Engine, FloatArray, IntArray, LanguageModel, State
 
@@ -40,10 +39,10 @@ def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]
 def load(model: LanguageModel, method: Compression, options: Mapping[str, Any]) -> Engine:
     """The model at this level in an inference session.
 
-    Options: `threads` (a count; default: all CPUs it may use), `provider` ('cpu', 'cuda' or 'tensorrt').
+    Options: `threads` (a count; default: see `compute_threads`), `provider` ('cpu', 'cuda' or 'tensorrt').
     """
     only(NAME, options, ["provider", "threads"])
-    threads = count(NAME, options, "threads") or len(os.sched_getaffinity(0))
+    threads = compute_threads(NAME, options)
     artifact = prepare(model, method)
     place = placement(choice(NAME, options, "provider", ("cpu", "cuda", "tensorrt")), model, artifact.path)
     settings = onnxruntime.SessionOptions()

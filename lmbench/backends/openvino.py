@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ import numpy as np
 
 from lmbench.backends import onnx_export
 from lmbench.backends.artifact import Artifact, made
-from lmbench.backends.options import count, only
+from lmbench.backends.options import compute_threads, only
 from lmbench.base.errors import SubjectError, Unavailable
 from lmbench.base.seams import Compression, Engine, FloatArray, IntArray, LanguageModel, State
 
@@ -57,7 +56,7 @@ def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]
 
 
 def load(model: LanguageModel, method: Compression, options: Mapping[str, Any]) -> Engine:
-    """The model at this level, compiled for the CPU. Option: `threads` (a count; default: all CPUs it may use).
+    """The model at this level, compiled for the CPU. Option: `threads` (a count; default: see `compute_threads`).
 
     SubjectError when the plugin cannot take it, Unavailable when it would compute otherwise than the level says on this CPU.
     """
@@ -66,7 +65,7 @@ def load(model: LanguageModel, method: Compression, options: Mapping[str, Any]) 
     settings = {
         # Left alone, the plugin picks bfloat16 wherever the CPU has it.
         "INFERENCE_PRECISION_HINT": HINTS[method.precision],
-        "INFERENCE_NUM_THREADS": count(NAME, options, "threads") or len(os.sched_getaffinity(0)),
+        "INFERENCE_NUM_THREADS": compute_threads(NAME, options),
         "ENABLE_HYPER_THREADING": True,
         "NUM_STREAMS": 1,
         # Two processes measured side by side would both pin their threads to the first CPUs.
@@ -209,7 +208,7 @@ def _quantizes_activations() -> bool:
     rows = rng.normal(size=(4, 64)).astype(np.float32)
 
     def computed(group: int) -> FloatArray:
-        settings = {"INFERENCE_PRECISION_HINT": "f32", ACTIVATIONS: group}
+        settings = {"INFERENCE_PRECISION_HINT": "f32", ACTIVATIONS: group, "INFERENCE_NUM_THREADS": 1}
         result: FloatArray = openvino.Core().compile_model(product, DEVICE, settings)([rows])[0]
         return result
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from lmbench.base.errors import ConfigError, Problem
 from lmbench.base.registry import nearest
+from lmbench.base.threads import thread_budget
 
 
 def only(backend: str, options: Mapping[str, Any], known: Iterable[str]) -> None:
@@ -26,6 +27,11 @@ def count(backend: str, options: Mapping[str, Any], key: str) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigError([problem(backend, key, repr(value), "a whole number of at least 1")])
     return value
+
+
+def compute_threads(backend: str, options: Mapping[str, Any]) -> int:
+    """Threads to compute with: the option `threads`, else what the user's variables, the affinity mask and the CPU quota give."""
+    return thread_budget(count(backend, options, "threads")).threads
 
 
 def choice(backend: str, options: Mapping[str, Any], key: str, values: tuple[str, ...]) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from lmbench.backends.artifact import Artifact, made
 from lmbench.backends.fixed_length import FullPass, FullPassEngine, Pass, passes, read_lengths, weight_facts
-from lmbench.backends.options import count, only
+from lmbench.backends.options import compute_threads, only
 from lmbench.backends.quiet import quiet
 from lmbench.backends.torch_weights import weight_bytes, zero_share
 from lmbench.base.errors import SubjectError
@@ -40,7 +40,7 @@ def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]
     lengths = read_lengths(NAME, options, model.facts)
 
     def build(folder: Path) -> None:
-        _save(_tensorflow(_threads(options)), model, lengths, folder / FOLDER)
+        _save(_tensorflow(compute_threads(NAME, options)), model, lengths, folder / FOLDER)
         changed = method.on_file(model, folder / FOLDER, folder, WEIGHTS)
         facts = {"weight_bytes": weight_bytes(model.module), "zero_share": zero_share(model.module), "folder": changed.name}
         (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
@@ -59,15 +59,16 @@ def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]
 def load(model: LanguageModel, method: Compression, options: Mapping[str, Any]) -> Engine:
     """The model at this level, loaded by TensorFlow.
 
-    Options: `threads` (a count; default: all CPUs it may use), `lengths` (token counts; default 32 and 128). SubjectError when
+    Options: `threads` (a count; default: see `compute_threads`), `lengths` (token counts; default 32 and 128). SubjectError when
     this process has run TensorFlow with another number of threads, which is fixed from then on.
     """
     only(NAME, options, ["lengths", "threads"])
-    threads = _threads(options)
+    threads = compute_threads(NAME, options)
     lengths = read_lengths(NAME, options, model.facts)
     artifact = export(model, method, options)
     tensorflow = _tensorflow(threads)
-    about = {"engine": NAME, "version": tensorflow.__version__, "threads": threads, **weight_facts(artifact)}
+    used = tensorflow.config.threading.get_intra_op_parallelism_threads()
+    about = {"engine": NAME, "version": tensorflow.__version__, "threads": used, **weight_facts(artifact)}
     call = Loaded(tensorflow, artifact.path, model.facts.name)
     return FullPassEngine(facts=model.facts, lengths=lengths, call=call, description=about)
 
@@ -137,10 +138,6 @@ def _function(tensorflow: Any, each: Pass, graph: Any, weights: Mapping[str, Any
 def _place(tensor: Any) -> str:
     """Where a tensor lies in memory, and how."""
     return f"{tensor.data_ptr()}-{tensor.dtype}-{list(tensor.shape)}-{list(tensor.stride())}"
-
-
-def _threads(options: Mapping[str, Any]) -> int:
-    return count(NAME, options, "threads") or len(os.sched_getaffinity(0))
 
 
 def _tensorflow(threads: int) -> Any:

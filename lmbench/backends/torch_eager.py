@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lmbench.backends.options import count, only, problem
+from lmbench.backends.options import compute_threads, only, problem
 from lmbench.backends.torch_weights import disk_bytes, float_dtype, weight_bytes, zero_share
 from lmbench.base.errors import ConfigError, Unavailable
 from lmbench.base.seams import Compression, Engine, FloatArray, IntArray, LanguageModel, State
@@ -21,10 +21,10 @@ DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Where and how wide a torch engine runs; None threads leaves torch's own choice."""
+    """Where and how wide a torch engine runs."""
 
     device: str
-    threads: int | None
+    threads: int
 
 
 def load(model: LanguageModel, method: Compression, options: Mapping[str, Any]) -> Engine:
@@ -42,7 +42,7 @@ def read_settings(backend: str, options: Mapping[str, Any]) -> Settings:
         raise ConfigError([problem(backend, "device", repr(device), "cpu, cuda or cuda:N")])
     if device != "cpu":
         _require_cuda(device)
-    return Settings(device=device, threads=count(backend, options, "threads"))
+    return Settings(device=device, threads=compute_threads(backend, options))
 
 
 def _require_cuda(device: str) -> None:
@@ -82,8 +82,7 @@ class TorchEngine:
         self._device = torch.device(settings.device)
         self._dtype = float_dtype(module)
         self._threads_before = torch.get_num_threads()
-        if settings.threads is not None:
-            torch.set_num_threads(settings.threads)
+        torch.set_num_threads(settings.threads)
 
     def forward(self, ids: IntArray, positions: IntArray, state: State) -> tuple[FloatArray, State]:
         """As `Engine.forward`; the logits arrive on the host as float32, which waits for the device."""

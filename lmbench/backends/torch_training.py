@@ -72,8 +72,7 @@ class TorchTrainer:
         self._recipe = recipe
         self._device = torch.device(settings.device)
         self._threads_before = torch.get_num_threads()
-        if settings.threads is not None:
-            torch.set_num_threads(settings.threads)
+        torch.set_num_threads(settings.threads)
         torch.manual_seed(recipe.seed)
         self._module = copy.deepcopy(model.module).to(self._device).requires_grad_(True).train()
         self._counter = GraphCounter()

@@ -83,10 +83,10 @@ def build_for_now(kind: str, key: Mapping[str, object], build: Callable[[Path], 
     return _for_now[name]
 
 
-def entries() -> Iterator[CacheEntry]:
-    """Every published entry, by kind and digest."""
+def entries(kind: str = "*") -> Iterator[CacheEntry]:
+    """Every published entry (of one kind, if given), by kind and digest."""
     root = cache_root()
-    for key_file in sorted(root.glob(f"*/*/{KEY_FILE}")):
+    for key_file in sorted(root.glob(f"{kind}/*/{KEY_FILE}")):
         folder = key_file.parent
         if folder.name.startswith("."):
             continue

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lmbench.measure.ceilings import command
 from lmbench.record.record import FULL, OK, Record
 from lmbench.workloads.arithmetic import weights_format
 
@@ -23,7 +24,7 @@ PHASES = {
 }
 """Workload -> (phase, its time, the metric that is its share of the compute roof, and of the bandwidth roof)."""
 NO_CEILINGS = "its record holds no ceilings: measure again with this version"
-ABOVE = "above the measured ceiling: measure the ceilings again while nothing else runs"
+ABOVE = "above the measured ceiling: measure the ceilings again while nothing else runs, with `{command}`"
 CACHED = f"{ABOVE} (or what it reads stays in a cache)"
 FP32_BYTES = 4
 
@@ -35,6 +36,8 @@ class Roofs:
     flops_per_s: Mapping[str, float]
     bytes_per_s: float | None
     measured_at: str
+    threads: int | None = None
+    """Threads that the kernels behind the peaks computed with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,8 @@ class Point:
     phase: str
     dtype: str
     """The number type whose peak is its compute roof."""
+    threads: int | None = None
+    """Threads of the kernels that its roofs were measured with."""
     seconds: float
     peak_flops_per_s: float | None
     peak_bytes_per_s: float | None
@@ -98,6 +103,7 @@ def roofs(record: Record) -> Roofs | None:
         flops_per_s=peaks,
         bytes_per_s=_positive(found.get("memory_bytes_per_s")),
         measured_at=str(found.get("measured_at") or ""),
+        threads=threads if isinstance(threads := found.get("threads"), int) else None,
     )
 
 
@@ -146,12 +152,14 @@ def _point(
         bandwidth = None if size is None else size / seconds / stream
     reasons = [NO_CEILINGS if above is None else "", *(_reason(record, name) for name in metrics)]
     reasons.append("" if peak or any(reasons) else f"no compute ceiling was measured for {dtype}")
-    reasons += [ABOVE if (compute or 0) > 1 else "", CACHED if (bandwidth or 0) > 1 else ""]
+    again = command(above.threads if above else None, refresh=True)
+    reasons += [text.format(command=again) if (share or 0) > 1 else "" for text, share in ((ABOVE, compute), (CACHED, bandwidth))]
     return Point(
         node_id=record.case.node_id,
         machine_class=record.machine_class,
         phase=phase,
         dtype=dtype,
+        threads=above.threads if above else None,
         seconds=seconds,
         peak_flops_per_s=peak,
         peak_bytes_per_s=stream,

@@ -37,18 +37,21 @@ def doctor(*, as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--threads", type=click.IntRange(min=1), help="compute threads (default: the thread budget of this shell)")
 @click.option("--refresh", is_flag=True, help="measure again and replace the cached values")
 @click.option("--json", "as_json", is_flag=True, help="as JSON")
-def ceilings(*, refresh: bool, as_json: bool) -> None:
+def ceilings(*, threads: int | None, refresh: bool, as_json: bool) -> None:
     """Measure this machine's peaks: matmul FLOP/s per dtype and memory bandwidth.
 
-    They are the denominators of MFU and MBU, cached per machine class. Measure them while nothing else runs.
+    They are the denominators of MFU and MBU, cached per machine class and number of threads; a case is held to those of its own
+    number. Measure them while nothing else runs.
     """
-    found = measured.ceilings(lambda text: click.echo(text, err=True), refresh=refresh)
+    found = measured.ceilings(lambda text: click.echo(text, err=True), threads=threads, refresh=refresh)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=1))
         return
     for dtype, flops in found.matmul_flops.items():
         click.echo(f"matmul {dtype:6} {pretty(flops, 'FLOP/s')}")
     click.echo(f"memory        {pretty(found.memory_bytes_per_s, 'bytes/s')}")
+    click.echo(f"threads       {found.threads or '-'}")
     click.echo(f"measured at   {found.measured_at}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +16,7 @@ import click
 
 from lmbench.base.errors import StoreError
 from lmbench.measure.clock import CLOCK
+from lmbench.measure.machine import usable_cpus
 from lmbench.store.runs import StoredRun, read_run
 
 QUIET_S = 2.0
@@ -48,7 +48,7 @@ def read_runs(paths: Sequence[Path], left_out: Callable[[str], None]) -> Iterato
 def read_parts(paths: Sequence[Path], read: Callable[[Sequence[Path]], T]) -> Iterator[T]:
     """What `read` makes of these files, some at a time, in their order; in processes of its own when the files hold much."""
     parts = [paths[first : first + PART] for first in range(0, len(paths), PART)]
-    processes = min(len(os.sched_getaffinity(0)), MOST_PROCESSES, len(parts))
+    processes = min(max(1, int(usable_cpus())), MOST_PROCESSES, len(parts))
     much = sum(path.stat().st_size for path in paths if path.is_file()) >= WORTH_BYTES
     with _uncollected():
         if processes > 1 and much:

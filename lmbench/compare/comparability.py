@@ -6,7 +6,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lmbench.record.environment import RECIPE_KEY
 from lmbench.record.record import Record
+from lmbench.record.thread_use import source_of, threads_of
+from lmbench.record.variables import recorded_then
 
 ABSENT = "(absent)"
 _LONGEST = 60
@@ -27,12 +30,29 @@ def why_incomparable(baseline: Record, now: Record) -> tuple[str, ...]:
         reasons.append("the case was declared differently: " + "; ".join(changes))
     if baseline.corpus_digest != now.corpus_digest:
         reasons.append(f"the corpus changed: digest {baseline.corpus_digest} -> {now.corpus_digest}")
+    before, after = threads_of(baseline), threads_of(now)
+    if None not in (before, after) and before != after:
+        where = f" ({source})" if (source := source_of(now)) else ""
+        reasons.append(f"the engine computed with another number of threads: {before} -> {after}{where}")
     return tuple(reasons)
 
 
 def environment_changes(baseline: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
     """'torch.version 2.9 -> 2.13', one per differing entry: notes beside a comparison, never a reason against it."""
-    return describe_changes(baseline, now)
+    recipes = [one.get(RECIPE_KEY) for one in (baseline, now)]
+    if recipes[0] == recipes[1]:
+        return describe_changes(baseline, now)
+    found = describe_changes(*(_recorded_by_both(one, recipes) for one in (baseline, now)))
+    return (*found, "variables: one of the two runs did not record all that the other did, and those are not compared")
+
+
+def _recorded_by_both(environment: Mapping[str, Any], recipes: Sequence[object]) -> dict[str, Any]:
+    """The environment without the variables, and what follows from them, that only one of the two recipes records."""
+    variables = environment.get("variables")
+    kept = variables if isinstance(variables, Mapping) else {}
+    shared = {name: value for name, value in kept.items() if all(recorded_then(name, recipe) for recipe in recipes)}
+    rest = {name: value for name, value in environment.items() if name not in (RECIPE_KEY, "threads")}
+    return {**rest, "variables": shared}
 
 
 def describe_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:

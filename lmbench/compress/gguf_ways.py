@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lmbench.base.errors import ConfigError, SubjectError
 from lmbench.base.seams import LanguageModel
+from lmbench.base.threads import thread_budget
 from lmbench.compress.options import problem
 
 GROUP = 32
@@ -64,7 +65,7 @@ def _quantized(path: Path, folder: Path, kind: str) -> Path:
     note = llama_cpp.llama_log_callback(lambda level, text, _: faults.append(text.decode().strip()) if level == _ERROR else None)
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{kind}")
-    params.nthread = len(os.sched_getaffinity(0))
+    params.nthread = thread_budget().threads
     target = folder / path.name
     llama_cpp.llama_log_get(ctypes.byref(before), ctypes.byref(user_data))
     llama_cpp.llama_log_set(note, ctypes.c_void_p())

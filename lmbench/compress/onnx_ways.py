@@ -12,6 +12,7 @@ import numpy as np
 from lmbench.base.errors import SubjectError
 from lmbench.base.scratch import scratch
 from lmbench.base.seams import IntArray, LanguageModel
+from lmbench.base.threads import thread_budget
 from lmbench.compress.quiet import quiet
 
 EXTERNAL_DATA_BYTES = 1 << 30
@@ -125,7 +126,9 @@ def _feeds(model: LanguageModel, path: Path, ids: IntArray) -> Iterator[Feed]:
     """Inputs of the fp32 graph for each piece of each row of `ids`, with the state that the pieces before it have left."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = thread_budget().threads
+    session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
     names = [item.name for item in session.get_inputs()]
     for row in ids:
         state = [np.asarray(part) for part in model.empty_state(1)]

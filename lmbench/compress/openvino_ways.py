@@ -11,6 +11,7 @@ import numpy as np
 
 from lmbench.base.errors import ConfigError, SubjectError
 from lmbench.base.seams import IntArray, LanguageModel
+from lmbench.base.threads import thread_budget
 from lmbench.compress.options import problem
 from lmbench.compress.quiet import quiet
 
@@ -119,7 +120,8 @@ def _seen(model: LanguageModel, graph: Any, ids: IntArray) -> list[dict[Any, Any
     empty = {f"past_{index}": np.asarray(part) for index, part in enumerate(model.empty_state(1))}
     if not empty:
         return [asked(row, {}) for row in ids]
-    compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": thread_budget().threads}
+    compiled = openvino.Core().compile_model(graph, "CPU", settings)
     seen = []
     for row in ids:
         first, second = np.split(row, [len(row) // 2])

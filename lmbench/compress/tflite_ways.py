@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -14,6 +13,7 @@ import numpy as np
 
 from lmbench.base.errors import ConfigError, SubjectError
 from lmbench.base.seams import IntArray, LanguageModel
+from lmbench.base.threads import thread_budget
 from lmbench.compress.options import problem
 from lmbench.compress.quiet import quiet
 
@@ -136,7 +136,7 @@ def _ranges(path: Path, recipe: Any, ids: IntArray) -> Any:
     from ai_edge_quantizer.utils.qsv_utils import min_max_update
 
     # The default would be a moving average of ranges.
-    meter = Calibrator(str(path), num_threads=len(os.sched_getaffinity(0)), qsv_update_func=min_max_update)
+    meter = Calibrator(str(path), num_threads=thread_budget().threads, qsv_update_func=min_max_update)
     meter.calibrate(_feeds(path, ids), recipe)
     return meter.get_model_qsvs()
 

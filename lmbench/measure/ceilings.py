@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
-from lmbench.base.cache import build_once
+from lmbench.base.cache import build_once, entries
 from lmbench.base.files import write_atomically
+from lmbench.base.threads import thread_budget
 from lmbench.measure.clock import CLOCK, Clock, utc_now
 from lmbench.measure.machine import machine_class
-from lmbench.measure.probes.matmul import MATMUL_DTYPES, Kernel, matmul, streams, torch_facts
+from lmbench.measure.probes.matmul import MATMUL_DTYPES, Kernel, matmul, on_threads, streams, torch_version
 from lmbench.measure.probes.memory import available_bytes
 
 SIZES = (256, 512, 1024, 1536, 2048)
@@ -24,7 +25,7 @@ BUDGET_S = 3.0
 MIN_REPETITIONS = 3
 STREAM_BYTES = 256 << 20
 INT8 = "int8"
-FILE = "ceilings.json"
+KIND, FILE = "ceilings", "ceilings.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,34 +40,76 @@ class Ceilings:
     details: Mapping[str, object] = field(default_factory=dict)
     """Rate of every kernel by name, repetitions, machine class, torch version, threads."""
 
+    @property
+    def threads(self) -> int | None:
+        """Threads that the kernels computed with."""
+        found = self.details.get("threads")
+        return found if isinstance(found, int) else None
 
-def ceilings(progress: Callable[[str], None] | None = None, *, refresh: bool = False) -> Ceilings:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoCeilings:
+    """There are none for a case, and why; the reason names the command that measures them."""
+
+    reason: str
+
+
+Peaks = Ceilings | NoCeilings | None
+"""What MFU and MBU are computed against; None where nobody looked for ceilings."""
+
+
+def command(threads: int | None, *, refresh: bool = False) -> str:
+    """The command that measures the ceilings of that many threads."""
+    parts = ("lmbench ceilings", "" if threads is None else f"--threads {threads}", "--refresh" if refresh else "")
+    return " ".join(filter(None, parts))
+
+
+def ceilings(progress: Callable[[str], None] | None = None, *, threads: int | None = None, refresh: bool = False) -> Ceilings:
     """This machine's ceilings, measured once per machine class, torch version and thread count; `refresh` replaces them.
 
-    Raises Unavailable when torch is not installed.
+    `threads` is the budget of this process unless given. Raises Unavailable when torch is not installed.
     """
-    key = {"machine": machine_class().digest, **torch_facts()}
+    count = threads or thread_budget().threads
+    key = {"machine": machine_class().digest, "torch": torch_version(), "threads": count}
     fresh: list[Ceilings] = []
 
     def build(folder: Path) -> None:
-        fresh.append(measure_ceilings(progress))
+        fresh.append(measure_ceilings(progress, count))
         _write(folder / FILE, fresh[0])
 
-    path = build_once("ceilings", key, build) / FILE
+    path = build_once(KIND, key, build) / FILE
     if refresh and not fresh:
-        _write(path, measure_ceilings(progress))
-    return Ceilings(**json.loads(path.read_text(encoding="utf-8")))
+        _write(path, measure_ceilings(progress, count))
+    return _read(path)
 
 
-def measure_ceilings(progress: Callable[[str], None] | None = None) -> Ceilings:
-    """Measure now, in about 6 s: the best of interleaved repetitions of every kernel."""
-    say = progress or (lambda _: None)
-    facts = torch_facts()
+def known_ceilings(threads: int | None, device: str = "cpu") -> Ceilings | NoCeilings:
+    """The newest ceilings that were measured on this machine with that many threads; it measures nothing."""
+    if device != "cpu":
+        return NoCeilings(reason=f"ceilings are those of the CPU, and this case ran on {device}")
+    if threads is None:
+        return NoCeilings(reason="the engine does not say how many threads it computes with, so its ceilings are not known")
+    machine = machine_class().digest
+    wanted = (entry for entry in entries(KIND) if entry.key.get("machine") == machine and entry.key.get("threads") == threads)
+    found = [_read(entry.path / FILE) for entry in wanted]
+    if not found:
+        reason = f"no ceilings of this machine were measured with {threads} thread{'s' if threads > 1 else ''}"
+        return NoCeilings(reason=f"{reason}: run `{command(threads)}`")
+    return max(found, key=lambda one: one.measured_at)
+
+
+def measure_ceilings(progress: Callable[[str], None] | None, threads: int) -> Ceilings:
+    """Measure now with that many threads, in about 6 s: the best of interleaved repetitions of every kernel."""
+    with on_threads(threads):
+        return _measured(progress or (lambda _: None), {"torch": torch_version(), "threads": threads})
+
+
+def _measured(say: Callable[[str], None], facts: Mapping[str, object]) -> Ceilings:
     products = {dtype: _largest(partial(matmul, dtype), CLOCK) for dtype in MATMUL_DTYPES}
     spare = available_bytes()
     memory = streams(STREAM_BYTES if spare is None else min(STREAM_BYTES, spare // 8))
     kernels = [*(kernel for group in products.values() for kernel in group), *memory]
-    say(f"measuring ceilings: {len(kernels)} kernels, {BUDGET_S:g} s")
+    say(f"measuring ceilings with {facts['threads']} threads: {len(kernels)} kernels, {BUDGET_S:g} s")
     best, repetitions = best_seconds(kernels, CLOCK, BUDGET_S)
     rates = {kernel.name: kernel.amount / best[kernel.name] for kernel in kernels}
     peaks = {dtype: max(rates[kernel.name] for kernel in group) for dtype, group in products.items() if group}
@@ -123,6 +166,10 @@ def _seconds(kernel: Kernel, clock: Clock) -> float:
     begun = clock.now()
     kernel.call()
     return max(clock.now() - begun, 1e-9)
+
+
+def _read(path: Path) -> Ceilings:
+    return Ceilings(**json.loads(path.read_text(encoding="utf-8")))
 
 
 def _write(path: Path, value: Ceilings) -> None:

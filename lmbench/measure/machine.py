@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lmbench.base.digest import digest
+from lmbench.base.kernel_file import read_text
 from lmbench.measure.probes.cgroup import Cgroup
-from lmbench.measure.probes.kernel_file import read_text
 from lmbench.measure.probes.memory import meminfo
 from lmbench.measure.probes.nvml import open_nvml
 

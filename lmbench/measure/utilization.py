@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from lmbench.measure.ceilings import Ceilings
+from lmbench.measure.ceilings import Ceilings, NoCeilings, Peaks, command
 from lmbench.measure.measurement import Metric, metric
 
-STALE = "the ceiling is stale or was measured under load: run `lmbench ceilings --refresh`"
+UNASKED = "this machine's {what} not known: run `{command}`"
 
 
-def mfu(flops: float | None, seconds: float, dtype: str, ceilings: Ceilings | None) -> Metric:
+def mfu(flops: float | None, seconds: float, dtype: str, ceilings: Peaks) -> Metric:
     """Model FLOPs utilization: (flops / seconds) / the measured matmul peak of the same precision.
 
     `flops` are those the model needs, recomputation not counted (Chowdhery et al. 2022, PaLM, appendix B).
     `dtype` is 'fp32', 'bf16' or 'int8'. None with a reason when something is unknown or the ratio exceeds 1.
     """
-    if ceilings is None:
-        return metric("mfu", None, reason="this machine's ceilings are not known: run `lmbench ceilings`")
+    if not isinstance(ceilings, Ceilings):
+        return metric("mfu", None, reason=_unknown(ceilings, "ceilings are"))
     peak = ceilings.matmul_flops.get(dtype)
     if peak is None:
         return metric("mfu", None, reason=f"no measured matmul ceiling for {dtype}")
-    return _ratio("mfu", flops, seconds, peak, "the model's FLOPs are not known")
+    return _ratio("mfu", _Work(amount=flops, unknown="the model's FLOPs are not known"), seconds, (peak, ceilings))
 
 
-def mbu(bytes_moved: float | None, seconds: float, ceilings: Ceilings | None) -> Metric:
+def mbu(bytes_moved: float | None, seconds: float, ceilings: Peaks) -> Metric:
     """Model bandwidth utilization: (bytes / seconds) / the measured memory bandwidth.
 
     `bytes_moved` are the weights and the state that a decode step must read (Agarwal et al. 2023,
     "LLM Inference Performance Engineering: Best Practices").
     """
-    if ceilings is None or ceilings.memory_bytes_per_s is None:
-        return metric("mbu", None, reason="this machine's memory bandwidth is not known: run `lmbench ceilings`")
-    return _ratio("mbu", bytes_moved, seconds, ceilings.memory_bytes_per_s, "the bytes a step must read are not known")
+    if not isinstance(ceilings, Ceilings):
+        return metric("mbu", None, reason=_unknown(ceilings, "memory bandwidth is"))
+    if ceilings.memory_bytes_per_s is None:
+        reason = UNASKED.format(what="memory bandwidth is", command=command(ceilings.threads, refresh=True))
+        return metric("mbu", None, reason=reason)
+    work = _Work(amount=bytes_moved, unknown="the bytes a step must read are not known")
+    return _ratio("mbu", work, seconds, (ceilings.memory_bytes_per_s, ceilings))
 
 
 def resource_metrics(
@@ -47,14 +52,28 @@ def resource_metrics(
     return [_cpu_utilization(summary, cpus), _energy(summary), _per_token(work, tokens)]
 
 
-def _ratio(name: str, amount: float | None, seconds: float, peak: float, unknown: str) -> Metric:
-    if amount is None:
-        return metric(name, None, reason=unknown)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """FLOPs or bytes; `unknown` is the reason where there is no number."""
+
+    amount: float | None
+    unknown: str
+
+
+def _unknown(ceilings: NoCeilings | None, what: str) -> str:
+    return ceilings.reason if ceilings is not None else UNASKED.format(what=what, command=command(None))
+
+
+def _ratio(name: str, work: _Work, seconds: float, against: tuple[float, Ceilings]) -> Metric:
+    peak, ceilings = against
+    if work.amount is None:
+        return metric(name, None, reason=work.unknown)
     if seconds <= 0:
         return metric(name, None, reason=f"no time passed ({seconds:g} s)")
-    value = amount / seconds / peak
+    value = work.amount / seconds / peak
     if value > 1:
-        return metric(name, None, reason=f"the ratio would be {value:.2f}, and nothing exceeds its ceiling; {STALE}")
+        stale = f"the ceiling is stale or was measured under load: run `{command(ceilings.threads, refresh=True)}`"
+        return metric(name, None, reason=f"the ratio would be {value:.2f}, and nothing exceeds its ceiling; {stale}")
     return metric(name, value)
 
 

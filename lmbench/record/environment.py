@@ -13,9 +13,11 @@ from typing import Any
 
 from lmbench.base.digest import digest
 from lmbench.base.git import git
+from lmbench.base.kernel_file import list_names, read_text
+from lmbench.base.threads import thread_budget
 from lmbench.measure import machine
-from lmbench.measure.probes.kernel_file import list_names, read_text
 from lmbench.measure.probes.memory import meminfo
+from lmbench.record import variables
 
 PACKAGES = (
     "lmbench",
@@ -32,21 +34,7 @@ PACKAGES = (
     "pytest-benchmark",
 )
 DISTRIBUTION = {"lmbench": "pytest-lmbench"}
-THREAD_VARIABLES = (
-    "OMP_",
-    "MKL_",
-    "OPENBLAS_",
-    "KMP_",
-    "GOMP_",
-    "BLIS_",
-    "TORCH",
-    "CUDA_VISIBLE_DEVICES",
-    "CUBLAS_",
-    "ATEN_",
-    "DNNL_",
-    "ONEDNN_",
-)
-"""Beginnings of the environment variables that change how fast an engine runs."""
+RECIPE_KEY = "variables_recipe"
 GIT_TIMEOUT_S = 5.0
 CPU0 = "/sys/devices/system/cpu/cpu0"
 
@@ -72,6 +60,7 @@ def collect(folder: Path | None = None) -> Environment:
     devices, gpu_reason = machine.gpus()
     if gpu_reason:
         reasons["gpus"] = gpu_reason
+    budget = thread_budget()
     facts = {
         "machine_class": machine.machine_class().slug,
         "cpu": _cpu(reasons),
@@ -85,7 +74,9 @@ def collect(folder: Path | None = None) -> Environment:
             "hash_seed": os.environ.get("PYTHONHASHSEED"),
         },
         "packages": {name: _version(name) for name in PACKAGES},
-        "variables": {name: value for name, value in sorted(os.environ.items()) if name.startswith(THREAD_VARIABLES)},
+        "threads": {"budget": budget.threads, "source": budget.source},
+        "variables": variables.of_consequence(),
+        RECIPE_KEY: variables.RECIPE,
         "gpus": devices,
         "git": _git(folder or Path.cwd(), reasons),
     }

@@ -15,6 +15,7 @@ from lmbench.measure.measurement import Metric
 from lmbench.record.record import Record
 from lmbench.report.details import number
 from lmbench.report.matrix_cells import Cell, question
+from lmbench.report.thread_words import MARK, apart
 
 QUALITY, ZEROS = "perplexity", "zeros"
 RATES = ("latency", "scoring", "throughput")
@@ -67,8 +68,14 @@ class Value:
     ratio: float | None = None
     """The value over the parent's."""
     reason: str = ""
+    mark: str = ""
+    """Set where the ratio is of two cells that did not compute with the same number of threads."""
     span: Span | None = None
     """Within which other values count as equal; for objectives only."""
+
+    def against(self, column: Column) -> str:
+        """The ratio with its mark: '2.10x'."""
+        return f"{times(self.ratio, column)}{self.mark}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +142,14 @@ def value_of(source: Source, cell: Cell, parent: Cell | None) -> Value:
         return Value(text=pretty(None, ""), reason=metric.reason)
     ratio, reason = _ratio(source, metric.value, record, parent)
     around = _span(source, cell, metric.value) if source.column.objective else None
-    return Value(text=_shown(metric, metric.value), value=metric.value, ratio=ratio, reason=reason, span=around)
+    return Value(
+        text=_shown(metric, metric.value),
+        value=metric.value,
+        ratio=ratio,
+        reason=reason,
+        mark=_mark(source, record, parent) if ratio is not None else "",
+        span=around,
+    )
 
 
 def why_absent(column: Column, cells: Sequence[Cell]) -> str:
@@ -175,7 +189,7 @@ def shares(value: float) -> str:
 
 def entry(value: Value, column: Column) -> str:
     """'480 tokens/s (1.02x)'."""
-    return value.text if value.ratio is None else f"{value.text} ({times(value.ratio, column)})"
+    return value.text if value.ratio is None else f"{value.text} ({value.against(column)})"
 
 
 def times(ratio: float | None, column: Column | None = None) -> str:
@@ -239,6 +253,13 @@ def _ratio(source: Source, value: float, record: Record, parent: Cell | None) ->
     if not base:
         return None, f"no ratio, for that of the parent is {'not known' if base is None else '0'}"
     return value / base, ""
+
+
+def _mark(source: Source, record: Record, parent: Cell | None) -> str:
+    """MARK where the value hangs on the threads and the parent's was measured on another number of them."""
+    if source.asked is None or parent is None:
+        return ""
+    return MARK if apart(record, parent.newest(source.asked)) else ""
 
 
 def _span(source: Source, cell: Cell, value: float) -> Span:

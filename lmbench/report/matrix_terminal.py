@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from lmbench.report.matrix import Matrix, ModelMatrix
-from lmbench.report.matrix_columns import Column, times
+from lmbench.report.matrix_columns import Column
 from lmbench.report.matrix_terms import estimates
 from lmbench.report.matrix_words import (
     DROP,
@@ -86,7 +86,7 @@ def _cells(model: ModelMatrix, column: Column) -> list[str]:
     """Value and ratio of every row, each aligned below the other rows'."""
     values = [row.values.get(column.key) for row in model.rows]
     texts = [_short(value.text) if value else "" for value in values]
-    ratios = [times(value.ratio, column) if value and value.ratio is not None else "" for value in values]
+    ratios = [value.against(column) if value and value.ratio is not None else "" for value in values]
     left, right = (max(map(len, part)) for part in (texts, ratios))
     return [f"{text:>{left}}" + (f" {ratio:>{right}}" if right else "") for text, ratio in zip(texts, ratios, strict=True)]
 

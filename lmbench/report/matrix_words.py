@@ -11,6 +11,7 @@ from lmbench.report.layout import about
 from lmbench.report.matrix import Matrix, ModelMatrix, Row
 from lmbench.report.matrix_cells import JOINED
 from lmbench.report.matrix_columns import CLAIMED, DENSE, QUALITY, ZEROS, Column, entry, times
+from lmbench.report.thread_words import MARK, apart, of_cells
 from lmbench.run.execute import contention
 
 BEST = {
@@ -105,6 +106,7 @@ def cautions(model: ModelMatrix) -> list[str]:
     spans = [row.values[speed.column.key].span for row in several if speed is not None]
     noisy = sum(one is not None and one.high - one.low > 2 * ALIKE * one.value for one in spans)
     lone = sum(row.cell.processes(speed.asked) == 1 for row in model.rows) if speed is not None else 0
+    unlike = of_cells([(row.name, record) for row in model.rows for record in row.cell.answers if record.failure is None])
     count, environments = len(weighed(model)), {record.environment for record in records}
     found = [
         (contended, f"the CPUs were contended during {contended} of {len(records)} measurements: times are too long, unevenly"),
@@ -121,6 +123,7 @@ def cautions(model: ModelMatrix) -> list[str]:
             len(model.rows) > 0 and count < FEW,
             f"only {count} cells could be weighed: what was not measured may be better than all of them",
         ),
+        (unlike, unlike),
         (len(environments) > 1, f"values come from {len(environments)} environments (other commits, packages or settings)"),
         (model.group.left_out, f"{model.group.left_out} records were left out: the text behind them has changed since"),
         *((True, why) for why in _not_weighed(model)),
@@ -209,8 +212,14 @@ def _against(model: ModelMatrix, index: int, other: int) -> str:
     shown = []
     for column in _weighed_by(model):
         now, own = (model.rows[one].values[column.key].value for one in (index, other))
-        shown += [f"{column.title} {times(now / own, column)}"] if now is not None and own else []
+        mark = MARK if column.workloads and _threads_apart(model, index, other) else ""
+        shown += [f"{column.title} {times(now / own, column)}{mark}"] if now is not None and own else []
     return ", ".join(shown)
+
+
+def _threads_apart(model: ModelMatrix, index: int, other: int) -> bool:
+    one, two = (model.rows[place].cell for place in (index, other))
+    return any(apart(one.newest(asked), two.newest(asked)) for asked in one.records)
 
 
 def _weighed_by(model: ModelMatrix) -> list[Column]:

@@ -14,6 +14,7 @@ from lmbench.report.carried import Carried, carried, to_show
 from lmbench.report.gate_facts import facts_of
 from lmbench.report.layout import is_main, ordered
 from lmbench.report.scope import Scope, file_of, scope_of
+from lmbench.report.thread_words import of_case
 from lmbench.store.latest import Kept
 from lmbench.store.runs import Skip, StoredRun
 from lmbench.suite.slugs import slug_of
@@ -244,6 +245,7 @@ def _report(suite: str, run: StoredRun, scope: Scope, views: tuple[CaseView, ...
             *_completeness(run, scope, views),
             *([gate.headline(summary(verdicts)), *gate.remarks()] if gate else []),
             *([shift] if shift else []),
+            *filter(None, [of_case(view.record for view in views if view.record is not None)]),
         ),
     )
 

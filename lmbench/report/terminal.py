@@ -15,6 +15,7 @@ from lmbench.compare.verdicts import ACCEPTED, OK, Verdict
 from lmbench.record.record import Record
 from lmbench.report.gate_facts import GateFacts
 from lmbench.report.model import CaseView, Row, case_views, group_skips
+from lmbench.report.thread_words import of_case
 from lmbench.store.runs import Skip
 
 STYLES = {
@@ -74,7 +75,7 @@ def render(verdicts: Sequence[Verdict], records: Sequence[Record], console: Cons
         for line in wrapped(PAIRED_LEGEND if paired else LEGEND, console.width, 0):
             emit(console, line)
     shift = common_shift(verdicts) if gate is None else None
-    for remark in gate.remarks() if gate else filter(None, [shift]):
+    for remark in filter(None, [*(gate.remarks() if gate else [shift]), of_case(records)]):
         for line in wrapped(f"note: {remark}", console.width, 0):
             emit(console, Text(line.plain, style="yellow"))
     emit(console, Text(gate.headline(summary(verdicts)) if gate else summary(verdicts), style="bold"))

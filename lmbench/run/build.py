@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,7 @@ from lmbench.backends.artifact import Artifact
 from lmbench.base.errors import Unavailable
 from lmbench.base.files import write_atomically
 from lmbench.base.seams import Compression, LanguageModel
+from lmbench.base.threads import ThreadBudget, thread_budget
 from lmbench.base.units import pretty
 from lmbench.data import corpora
 from lmbench.data.corpora import Corpus
@@ -38,6 +39,18 @@ class CaseBuilder:
         self.window_s: tuple[float | None, float | None] = (None, None)
         """When the workload had what it measures, and when it handed it back to be checked, on `clock`."""
         self.last: Subject | TrainingSubject | None = None
+
+    @property
+    def engine(self) -> Mapping[str, object]:
+        """What the engine or trainer says of itself; empty where none was built."""
+        found = {} if self.last is None else self.last.description.get("engine")
+        return found if isinstance(found, Mapping) else {}
+
+    @cached_property
+    def budget(self) -> ThreadBudget:
+        """The threads that the case's engine may compute with."""
+        asked = self.case.backend.options.get("threads")
+        return thread_budget(asked if isinstance(asked, int) else None)
 
     @cached_property
     def corpus(self) -> Corpus:

@@ -10,12 +10,13 @@ from typing import Any
 
 from lmbench.base.entry import Entry, Need
 from lmbench.base.environments import python_of
+from lmbench.base.kernel_file import read_text
 from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS
+from lmbench.base.threads import ThreadBudget, thread_budget
 from lmbench.base.units import pretty
 from lmbench.measure import machine
 from lmbench.measure.clock import CLOCK
 from lmbench.measure.probes.cgroup import Cgroup
-from lmbench.measure.probes.kernel_file import read_text
 from lmbench.measure.probes.memory import meminfo
 from lmbench.measure.probes.pressure import Pressure
 from lmbench.measure.probes.rapl import Rapl
@@ -46,7 +47,7 @@ def diagnose() -> list[Finding]:
         *noise(*_watch()),
         *frequency(governor(), turbo()),
         *memory(meminfo(), machine.cgroup_limits()["memory_limit_bytes"]),
-        *cpus(machine.affinity(), machine.usable_cpus()),
+        *cpus(machine.affinity(), machine.usable_cpus(), thread_budget()),
         clocksource(read_text("/sys/devices/system/clocksource/clocksource0/current_clocksource")),
         *devices(*machine.gpus()),
         energy_counters(),
@@ -132,13 +133,18 @@ def memory(table: Mapping[str, int], limit: float | None) -> list[Finding]:
     ]
 
 
-def cpus(allowed: Sequence[int], usable: float) -> list[Finding]:
-    """Findings on how many CPUs this process has, by affinity and by quota."""
-    why = "engines start a thread per CPU they see; more threads than CPUs fight each other"
+def cpus(allowed: Sequence[int], usable: float, budget: ThreadBudget | None = None) -> list[Finding]:
+    """Findings on how many CPUs this process has, by affinity and by quota, and on the threads that engines get."""
+    why = "engines compute with as many threads as there are CPUs; a group with a quota stands still once it is used up"
     text = f"{len(allowed)} by affinity, {usable:g} with the group's quota"
     short = usable < len(allowed)
-    remedy = f"set OMP_NUM_THREADS={max(int(usable), 1)}"
+    remedy = f"raise the quota to a whole number of CPUs, or set OMP_NUM_THREADS={max(int(usable), 1)} for servers that you start"
     found = [_judged("cpus", short, text, why, remedy)]
+    if budget is not None:
+        words = "; ".join([f"{budget.threads} for every engine, from {budget.source}", *budget.notes])
+        why = "more threads than CPUs wait for each other; engines with different numbers do not compare"
+        crowded = budget.threads > max(1.0, usable)
+        found.append(_judged("threads", crowded or bool(budget.notes), words, why, "correct the variable, or remove it"))
     if len(allowed) == 1:
         why = "the sampler and the workload share one CPU"
         found.append(Finding(area="cpus", level=NOTE, found="a single CPU", why=why, remedy="use a machine with two"))

@@ -11,7 +11,7 @@ from typing import Any
 
 from lmbench.base.errors import Diverged, LmbenchError, Unavailable
 from lmbench.base.registry import WORKLOADS, resolve
-from lmbench.measure.ceilings import Ceilings, ceilings
+from lmbench.measure.ceilings import Ceilings, Peaks, known_ceilings
 from lmbench.measure.clock import CLOCK, utc_now
 from lmbench.measure.contention import CONTENDED, contention_of
 from lmbench.measure.energy import energy
@@ -23,6 +23,7 @@ from lmbench.measure.utilization import resource_metrics
 from lmbench.plan.case import Case
 from lmbench.record.finite import finite
 from lmbench.record.record import ERROR, FULL, OK, ONCE, Failure, Record
+from lmbench.record.thread_use import stated
 from lmbench.run.build import CaseBuilder, describe
 from lmbench.subject.protocol import Subject
 from lmbench.workloads.context import Context
@@ -70,11 +71,21 @@ def execute(case: Case, setting: Setting, progress: Callable[[str], None]) -> Re
         machine_class=setting.machine_class,
         corpus_digest=builder.corpus.digest if "corpus" in vars(builder) else None,
         mode=ONCE if setting.once else FULL,
-        subject=describe(builder),
+        subject=_subject(builder, measured.get("details", {})),
         failure=failure,
         **measured,
     )
     return finite(record)
+
+
+def _subject(builder: CaseBuilder, details: Mapping[str, Any]) -> dict[str, object]:
+    """What was built, with the threads it computed with; nothing where nothing was built here, as for an endpoint."""
+    found = describe(builder)
+    if not found:
+        return {}
+    trainer = details.get("trainer")
+    use = stated(builder.engine, builder.budget, trainer if isinstance(trainer, Mapping) else None)
+    return {**found, "threads": use}
 
 
 def _measure(case: Case, setting: Setting, builder: CaseBuilder, progress: Callable[[str], None]) -> dict[str, Any]:
@@ -85,7 +96,7 @@ def _measure(case: Case, setting: Setting, builder: CaseBuilder, progress: Calla
         build=builder,
         clock=CLOCK,
         progress=progress,
-        ceilings=lambda: _ceilings(setting, progress, asked),
+        ceilings=lambda: _ceilings(setting, builder, asked),
         once=setting.once,
         artifacts=None if setting.artifacts is None or setting.once else Path(setting.artifacts),
         partial=setting.partial,
@@ -115,7 +126,7 @@ def _fields(
         "series": measurement.series,
         "primary": measurement.primary,
         "details": measurement.details,
-        "notes": measurement.notes + contention(resources),
+        "notes": (*measurement.notes, *contention(resources), *(builder.budget.notes if builder.engine else ())),
         "resources": resources,
     }
 
@@ -164,15 +175,22 @@ def _resources(resources: Mapping[str, Any], work: Work | None, samples: Samples
     return resource_metrics(resources, cpus=usable_cpus(), work=spent, tokens=work.tokens)
 
 
-def _ceilings(setting: Setting, progress: Callable[[str], None], asked: list[Ceilings]) -> Ceilings | None:
-    """This machine's ceilings, which are kept in `asked`; None where they cannot be measured."""
+def _ceilings(setting: Setting, builder: CaseBuilder, asked: list[Ceilings]) -> Peaks:
+    """The ceilings of the threads and the device that the case computes with, kept in `asked` where they are known."""
     if setting.once:
         return None
-    try:
-        asked.append(ceilings(progress))
-    except Unavailable:
-        return None
-    return asked[-1]
+    used = builder.engine.get("threads")
+    threads = at_work(builder.case, used) if isinstance(used, int) else None
+    found = known_ceilings(threads, str(builder.engine.get("device", "cpu")))
+    if isinstance(found, Ceilings):
+        asked.append(found)
+    return found
+
+
+def at_work(case: Case, threads: int) -> int:
+    """Threads that compute at once: of every worker that serves requests in this process, yet not more than there are CPUs."""
+    workers = case.params.get("workers") if case.workload == "stress" else 1
+    return max(threads, min(threads * (workers if isinstance(workers, int) else 1), int(usable_cpus())))
 
 
 def _roofs(asked: Sequence[Ceilings]) -> dict[str, Any]:
@@ -185,7 +203,7 @@ def _roofs(asked: Sequence[Ceilings]) -> dict[str, Any]:
             "matmul_flops": dict(one.matmul_flops),
             "memory_bytes_per_s": one.memory_bytes_per_s,
             "measured_at": one.measured_at,
-            "threads": one.details.get("threads"),
+            "threads": one.threads,
         }
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -9,38 +10,40 @@ from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from lmbench.base.cache import build_once, entries, published
+from lmbench.base.cache import build_once, published
 from lmbench.base.digest import digest
 from lmbench.base.entry import ENDPOINT
 from lmbench.base.environments import key_of
 from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS
-from lmbench.measure.machine import machine_class
+from lmbench.base.threads import thread_budget
+from lmbench.measure.ceilings import Ceilings, known_ceilings
 from lmbench.plan.case import Case
-from lmbench.run.execute import Setting
+from lmbench.run.execute import Setting, at_work
 from lmbench.run.isolate import run_isolated
 
-CEILINGS, PREPARED = "ceilings", "prepared"
-MEASURE_CEILINGS = "from lmbench.measure.ceilings import ceilings; ceilings()"
+PREPARED = "prepared"
+MEASURE_CEILINGS = "from lmbench.measure.ceilings import ceilings; ceilings(threads={})"
 TIMEOUT_S = 120.0
 
 
 def ceilings_first(cases: Iterable[Case]) -> bool:
-    """Measure this machine's ceilings unless they are cached or no case could use them; True when it was tried.
+    """Measure this machine's ceilings for every number of threads that a case computes with, unless they are cached.
 
-    A failure is no error here: MFU and MBU are then None, and say why.
+    True when it was tried. A failure is no error here: MFU and MBU are then None, and say why.
     """
-    if not any(BACKENDS[case.backend.kind].needs for case in cases if MODELS[case.model.kind].form != ENDPOINT):
-        return False
-    machine = machine_class().digest
-    if any(entry.kind == CEILINGS and entry.key.get("machine") == machine for entry in entries()):
-        return False
+    able = [case for case in cases if BACKENDS[case.backend.kind].needs and MODELS[case.model.kind].form != ENDPOINT]
+    missing = [count for count in sorted(set(map(_threads, able))) if not isinstance(known_ceilings(count), Ceilings)]
     quiet = subprocess.DEVNULL
-    command = [sys.executable, "-c", MEASURE_CEILINGS]
-    try:
-        subprocess.run(command, stdin=quiet, stdout=quiet, stderr=quiet, timeout=TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired:
-        return True
-    return True
+    for count in missing:
+        command = [sys.executable, "-c", MEASURE_CEILINGS.format(count)]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run(command, stdin=quiet, stdout=quiet, stderr=quiet, timeout=TIMEOUT_S, check=False)
+    return bool(missing)
+
+
+def _threads(case: Case) -> int:
+    asked = case.backend.options.get("threads")
+    return at_work(case, thread_budget(asked if isinstance(asked, int) else None).threads)
 
 
 def artifacts_first(case: Case, setting: Setting, progress: Callable[[str], None], root: Path) -> bool:

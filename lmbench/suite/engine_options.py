@@ -17,7 +17,7 @@ from lmbench.suite.spec import DeclaredCompression, DeclaredModel
 class BackendOptions(Params):
     """Options of every backend."""
 
-    threads: Count | None = Field(None, description="compute threads; default: all CPUs of the affinity mask")
+    threads: Count | None = Field(None, description="compute threads; default: the thread budget (see the methodology)")
 
 
 class TorchOptions(BackendOptions):

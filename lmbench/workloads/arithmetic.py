@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lmbench.measure.ceilings import Ceilings
+from lmbench.measure.ceilings import Peaks
 from lmbench.measure.measurement import Metric, metric
 from lmbench.measure.utilization import mbu, mfu
 from lmbench.subject.protocol import Subject
@@ -61,11 +61,11 @@ def decode_bytes(subject: Subject, *, batch: int, past: int) -> int | None:
     return weights + subject.model.state_bytes(batch=batch, tokens=past, element_bytes=element)
 
 
-def mfu_of(flops: int | None, seconds: float | None, dtype: str, ceilings: Ceilings | None) -> Metric:
+def mfu_of(flops: int | None, seconds: float | None, dtype: str, ceilings: Peaks) -> Metric:
     """`mfu`, or None with the reason where nothing was timed."""
     return metric("mfu", None, reason="nothing was timed") if seconds is None else mfu(flops, seconds, dtype, ceilings)
 
 
-def mbu_of(size: int | None, seconds: float | None, ceilings: Ceilings | None) -> Metric:
+def mbu_of(size: int | None, seconds: float | None, ceilings: Peaks) -> Metric:
     """`mbu`, or None with the reason where no decode step was timed."""
     return metric("mbu", None, reason="no decode step was timed") if seconds is None else mbu(size, seconds, ceilings)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lmbench.base.seams import IntArray, Tokenizer
-from lmbench.measure.ceilings import Ceilings
+from lmbench.measure.ceilings import Peaks
 from lmbench.measure.clock import Clock
 from lmbench.plan.case import Case
 from lmbench.subject.protocol import Subject, TrainingSubject
@@ -45,7 +45,7 @@ class Context:
     build: Builder
     clock: Clock
     progress: Callable[[str], None]
-    ceilings: Callable[[], Ceilings | None]
+    ceilings: Callable[[], Peaks]
     """This machine's measured peaks (cached); None when they cannot be measured (no torch)."""
     once: bool = False
     artifacts: Path | None = None

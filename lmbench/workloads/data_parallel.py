@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import cycle
@@ -14,6 +13,7 @@ from lmbench.base.errors import WorkloadError
 from lmbench.base.losses import Losses
 from lmbench.base.scratch import scratch
 from lmbench.base.seams import ModelFacts
+from lmbench.base.threads import thread_budget
 from lmbench.measure.measurement import Measurement, Metric, as_mapping, metric
 from lmbench.measure.phases import measure_rounds
 from lmbench.measure.statistics import distribution, ratio_interval
@@ -61,9 +61,9 @@ def _cases(case: Case, processes: int) -> tuple[list[Case], tuple[str, ...]]:
     options = case.backend.options
     if options.get("device", "cpu") != "cpu":
         return [_with(case, {**options, "device": f"cuda:{rank}"}) for rank in range(processes)], ()
-    cpus = len(os.sched_getaffinity(0))
-    threads = options.get("threads") or max(1, cpus // processes)
-    note = f"{processes} processes of {threads} threads share {cpus} CPUs: they wait for each other"
+    budget = thread_budget()
+    threads, cpus = options.get("threads") or max(1, budget.threads // processes), budget.usable
+    note = f"{processes} processes of {threads} threads share {cpus:g} CPUs: they wait for each other"
     return [_with(case, {**options, "threads": threads})] * processes, (note,) if processes * threads > cpus else ()
 
 

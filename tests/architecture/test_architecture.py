@@ -40,17 +40,20 @@ BASE = {
     "__init__",
     "cache",
     "catalogue",
+    "control_groups",
     "digest",
     "entry",
     "environments",
     "errors",
     "files",
     "git",
+    "kernel_file",
     "registry",
     "scratch",
     "seams",
     "losses",
     "signals",
+    "threads",
     "units",
 }
 MAX_LINES = 300
@@ -142,6 +145,19 @@ def test_git_and_temporary_folders_each_have_one_place() -> None:
                 places["temporary folders"].add(path.relative_to(PACKAGE).as_posix())
     # A half-built cache entry lies beside its place, to be renamed, under a lock of its own.
     assert places == {"git": {"base/git.py"}, "temporary folders": {"base/cache.py", "base/scratch.py"}}
+
+
+def test_how_many_cpus_there_are_is_asked_in_one_place() -> None:
+    """An engine that counted CPUs itself would miss the quota and the user's setting."""
+    asking = ("sched_getaffinity", "cpu_count", "process_cpu_count")
+    found = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in FILES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute) and node.attr in asking
+    }
+    # The machine's own facts; and the CPUs, by number, that both sides of a pair take turns on.
+    assert found == {"base/threads.py", "measure/machine.py", "paired/pair.py", "record/environment.py"}
 
 
 def test_every_module_says_what_it_does() -> None:

@@ -23,6 +23,8 @@ from lmbench.report.training_plan import answer, span, training_table
 from tests.capacity.records import record
 from tests.capacity.roofed import WITH_ROOFS, latency, training
 
+AGAIN = "lmbench ceilings --threads 2 --refresh"
+
 
 def test_time_energy_and_cost_follow_from_the_rate() -> None:
     found = training_plan(training(), 7.2e6, machines=4, efficiency=0.5, price_per_hour=3.0, busy_w=200.0)
@@ -253,11 +255,11 @@ def test_a_share_above_one_and_one_that_was_refused_are_told() -> None:
     refused = metric("mfu", None, reason="the ratio would be 1.30, and nothing exceeds its ceiling")
     prefill, decode = roofline(replace(one, metrics={**one.metrics, "mfu": refused}))
     assert prefill.bandwidth_share == pytest.approx(2.0)
-    assert prefill.reasons == ("mfu: the ratio would be 1.30, and nothing exceeds its ceiling", CACHED)
+    assert prefill.reasons == ("mfu: the ratio would be 1.30, and nothing exceeds its ceiling", CACHED.format(command=AGAIN))
     assert decode.compute_share is None and decode.most_distance
     assert decode.distance == pytest.approx(1 / 0.9)
     slow_prefill = latency(prefill_p50_s=30.0)
-    assert ABOVE in roofline(slow_prefill)[1].reasons
+    assert ABOVE.format(command=AGAIN) in roofline(slow_prefill)[1].reasons
 
 
 @given(

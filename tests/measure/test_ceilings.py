@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lmbench.measure import ceilings as module
-from lmbench.measure.ceilings import LONGEST_CALL_S, Ceilings, best_seconds, ceilings
+from lmbench.measure.ceilings import LONGEST_CALL_S, Ceilings, NoCeilings, best_seconds, ceilings, known_ceilings
 from lmbench.measure.clock import ManualClock
 from lmbench.measure.probes.matmul import Kernel, matmul, streams
 
@@ -71,7 +71,7 @@ def test_they_are_measured_once_and_replaced_on_request(tmp_path: Path, monkeypa
     monkeypatch.setenv("LMBENCH_CACHE", str(tmp_path))
     made: list[Ceilings] = []
 
-    def measure(_: object = None) -> Ceilings:
+    def measure(_: object, _threads: int) -> Ceilings:
         made.append(Ceilings(matmul_flops={"fp32": 1e9 * (len(made) + 1)}, memory_bytes_per_s=1e9, measured_at=str(len(made))))
         return made[-1]
 
@@ -84,11 +84,36 @@ def test_they_are_measured_once_and_replaced_on_request(tmp_path: Path, monkeypa
     assert len(made) == 2
 
 
+def test_each_number_of_threads_has_its_own_and_refresh_replaces_the_right_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LMBENCH_CACHE", str(tmp_path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    rounds: list[int] = []
+
+    def measure(_: object, threads: int) -> Ceilings:
+        rounds.append(threads)
+        peaks = {"fp32": 1e9 * threads + len(rounds)}
+        return Ceilings(matmul_flops=peaks, memory_bytes_per_s=1e9, measured_at="2026", details={"threads": threads})
+
+    monkeypatch.setattr(module, "measure_ceilings", measure)
+    lacking = known_ceilings(1)
+    assert isinstance(lacking, NoCeilings)
+    assert lacking.reason == ("no ceilings of this machine were measured with 1 thread: run `lmbench ceilings --threads 1`")
+    one, budget = ceilings(threads=1), ceilings()
+    assert rounds == [1, 3], "without a number those of the thread budget"
+    assert known_ceilings(1) == one and known_ceilings(3) == budget
+    fresh = ceilings(threads=1, refresh=True)
+    assert known_ceilings(1) == fresh != one and known_ceilings(3) == budget
+    assert "the CPU, and this case ran on cuda:0" in getattr(known_ceilings(1, "cuda:0"), "reason", "")
+    assert "does not say how many threads" in getattr(known_ceilings(None), "reason", "")
+
+
 def test_a_first_refresh_measures_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LMBENCH_CACHE", str(tmp_path))
     made: list[int] = []
 
-    def measure(_: object = None) -> Ceilings:
+    def measure(_: object, _threads: int) -> Ceilings:
         made.append(1)
         return Ceilings(matmul_flops={}, memory_bytes_per_s=None, measured_at="now")
 
@@ -98,10 +123,12 @@ def test_a_first_refresh_measures_once(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_the_real_machine_has_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
     monkeypatch.setattr(module, "BUDGET_S", 0.1)
     monkeypatch.setattr(module, "SIZES", (64, 128))
     monkeypatch.setattr(module, "STREAM_BYTES", 1 << 20)
-    found = module.measure_ceilings()
+    found = module.measure_ceilings(None, 1)
     assert found.matmul_flops["fp32"] > 0
     assert found.memory_bytes_per_s is not None
-    assert json.loads(json.dumps(asdict(found)))["details"]["threads"] == torch.get_num_threads()
+    assert json.loads(json.dumps(asdict(found)))["details"]["threads"] == found.threads == 1
+    assert torch.get_num_threads() == before, "only while they are measured"

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmbench.base.control_groups import locate
+from lmbench.base.kernel_file import list_names, open_file, read_int, read_text
 from lmbench.measure.clock import ManualClock
-from lmbench.measure.probes.cgroup import Cgroup, locate, parse_throttling
-from lmbench.measure.probes.kernel_file import list_names, open_file, read_int, read_text
+from lmbench.measure.probes.cgroup import Cgroup, parse_throttling
 from lmbench.measure.probes.memory import available_bytes, meminfo, peak_rss_bytes, reset_peak, rss_bytes
 from lmbench.measure.probes.nvml import throttle_names
 from lmbench.measure.probes.pressure import Pressure, Waiting, parse_busy, parse_psi, parse_steal

@@ -36,7 +36,11 @@ def test_thread_settings_are_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("SECRET_TOKEN", "not to be kept")
     after = collect()
-    assert differences(before.facts, after.facts) == ["variables.OMP_NUM_THREADS: 1 -> 7"]
+    assert differences(before.facts, after.facts) == [
+        "threads.budget: 1 -> 7",
+        "threads.source: OMP_NUM_THREADS=1 -> OMP_NUM_THREADS=7",
+        "variables.OMP_NUM_THREADS: 1 -> 7",
+    ]
     assert before.digest != after.digest
     assert "not to be kept" not in json.dumps(after.to_json())
 

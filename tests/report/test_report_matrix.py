@@ -335,6 +335,29 @@ def test_cells_that_only_options_tell_apart_get_them_in_their_names() -> None:
     assert model.parent == 1, "the one without options of its own"
 
 
+def on_threads(made: Record, count: int) -> Record:
+    return replace(made, subject={**made.subject, "engine": {"threads": count}})
+
+
+def test_cells_with_other_threads_than_their_parent_are_marked_and_named() -> None:
+    cells = [on_threads(measured("torch", "none", rate=100, perplexity=10.0), 2)]
+    cells += [on_threads(measured("onnxruntime", "none", rate=150, perplexity=10.0), 1)]
+    cells += [on_threads(measured("openvino", "none", rate=120, perplexity=10.0), 2)]
+    model = only(cells)
+    ratios = [row.values["output"].against(model.columns[0]) for row in model.rows]
+    assert ratios == ["1.00x", "1.50x\N{DOUBLE DAGGER}", "1.20x"]
+    assert model.rows[1].values["perplexity"].mark == "", "a perplexity does not hang on threads"
+    (said,) = [text for text in cautions(model) if "hreads differ" in text]
+    assert said.startswith("Threads differ (1 thread: onnxruntime none; 2 threads: torch none, openvino none)")
+    matrix, console = build_matrix([run_of(cells)]), Console(file=io.StringIO(), width=200)
+    render_matrix(matrix, console)
+    assert isinstance(console.file, io.StringIO)
+    for text in (console.file.getvalue(), render_matrix_markdown(matrix), render_matrix_html(matrix)):
+        assert "1.50x\N{DOUBLE DAGGER}" in text and "hreads differ" in text
+    alike = only(cells[::2])
+    assert not [text for text in cautions(alike) if "hreads" in text]
+
+
 def test_a_masked_model_s_kind_of_perplexity_is_named() -> None:
     def masked(one: Record) -> Record:
         value = one.metrics["perplexity"].value

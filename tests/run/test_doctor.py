@@ -9,6 +9,7 @@ import pytest
 
 from lmbench.base.entry import Entry, Need
 from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS
+from lmbench.base.threads import resolve
 from lmbench.run import doctor
 from lmbench.run.doctor import FAIL, NOTE, OK, WARN, Finding, diagnose, exit_status
 
@@ -78,7 +79,11 @@ def test_memory_limit_and_swap() -> None:
 def test_a_quota_below_the_affinity_names_the_thread_count() -> None:
     found = doctor.cpus([0, 1, 2, 3], 1.5)
     assert found[0].level == WARN
-    assert found[0].remedy == "set OMP_NUM_THREADS=1"
+    assert "set OMP_NUM_THREADS=1 for servers" in found[0].remedy
+    crowded = doctor.cpus([0, 1], 2.0, resolve(2, None, {"OMP_NUM_THREADS": "4", "MKL_NUM_THREADS": "many"}))[-1]
+    assert (crowded.area, crowded.level) == ("threads", WARN)
+    assert crowded.found.startswith("4 for every engine, from OMP_NUM_THREADS=4; MKL_NUM_THREADS is ignored")
+    assert doctor.cpus([0, 1], 2.0, resolve(2, None, {}))[-1].level == OK
     assert [finding.level for finding in doctor.cpus([0], 1.0)] == [OK, NOTE]
 
 

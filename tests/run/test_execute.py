@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lmbench.base.errors import Unavailable
 from lmbench.capacity.roofline import roofline, roofs
-from lmbench.measure.ceilings import Ceilings
+from lmbench.measure.ceilings import Ceilings, NoCeilings
 from lmbench.measure.contention import CONTENDED
 from lmbench.plan.case import Case, Choice
 from lmbench.record.codec import from_json, to_json
@@ -43,7 +42,7 @@ def setting(*, once: bool = False) -> Setting:
 
 
 def test_the_ceilings_that_a_workload_asked_for_are_in_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "ceilings", lambda _: KNOWN)
+    monkeypatch.setattr(room, "known_ceilings", lambda *_: KNOWN)
     record = execute(case(), setting(), lambda _: None)
     assert record.failure is None, record.failure
     assert record.details["ceilings"] == {
@@ -60,16 +59,14 @@ def test_the_ceilings_that_a_workload_asked_for_are_in_its_record(monkeypatch: p
 
 
 def test_without_an_answer_or_a_question_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unavailable(_: object) -> Ceilings:
-        raise Unavailable("no torch", "install it")
-
-    monkeypatch.setattr(room, "ceilings", lambda _: KNOWN)
+    monkeypatch.setattr(room, "known_ceilings", lambda *_: KNOWN)
     for unasked in (execute(case(), setting(once=True), lambda _: None), execute(case("memory"), setting(), lambda _: None)):
         assert unasked.failure is None, unasked.failure
         assert "ceilings" not in unasked.details
-    monkeypatch.setattr(room, "ceilings", unavailable)
+    monkeypatch.setattr(room, "known_ceilings", lambda *_: NoCeilings(reason="none of 1 thread"))
     unanswered = execute(case(), setting(), lambda _: None)
     assert unanswered.failure is None and "ceilings" not in unanswered.details
+    assert (unanswered.metrics["mfu"].value, unanswered.metrics["mfu"].reason) == (None, "none of 1 thread")
 
 
 @pytest.mark.parametrize("share", [CONTENDED, 0.897])

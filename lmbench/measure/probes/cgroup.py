@@ -5,36 +5,18 @@ A limit of an ancestor binds too, so limits are the smallest on the way up to th
 
 from __future__ import annotations
 
-from lmbench.measure.probes.kernel_file import KernelFile, open_file, read_int, read_text
+from lmbench.base.control_groups import cpu_quota, located
+from lmbench.base.kernel_file import KernelFile, open_file, read_int, read_text
 
 # Version 1 writes "no limit" as the largest page-aligned signed 64-bit number.
 UNLIMITED_BYTES = 1 << 60
-CONTROLLERS = ("memory", "cpu")
-
-
-def locate(mountinfo: str, membership: str) -> dict[str, list[str]]:
-    """'v1:memory', 'v1:cpu', 'v2' -> folders from the process's own group up to the mount point.
-
-    `mountinfo` is the text of /proc/self/mountinfo, `membership` of /proc/self/cgroup. Inside a container the
-    membership may name a path outside the mount; then only the mount point is left.
-    """
-    mounts = dict(_mounts(mountinfo))
-    found: dict[str, list[str]] = {}
-    for line in membership.splitlines():
-        number, _, rest = line.partition(":")
-        names, _, path = rest.partition(":")
-        keys = ["v2"] if number == "0" and not names else [f"v1:{name}" for name in names.split(",") if name in CONTROLLERS]
-        for key in keys:
-            if key in mounts:
-                found[key] = _chain(*mounts[key], path)
-    return found
 
 
 class Cgroup:
     """Present memory use and throttling of the own group, held open; `reasons` says what is missing."""
 
     def __init__(self, proc: str = "/proc/self") -> None:
-        self.folders = locate(read_text(f"{proc}/mountinfo") or "", read_text(f"{proc}/cgroup") or "")
+        self.folders = located(proc)
         self.reasons: dict[str, str] = {}
         self._memory = self._first("cgroup_memory_bytes", (("v1:memory", "memory.usage_in_bytes"), ("v2", "memory.current")))
         self._cpu = self._first("cgroup_throttled_s", (("v1:cpu", "cpu.stat"), ("v2", "cpu.stat")), must_hold="nr_throttled")
@@ -52,13 +34,11 @@ class Cgroup:
         """version, memory_limit_bytes and cpu_quota (in CPUs); None = no limit found."""
         memory = [_limit_bytes(f"{folder}/memory.limit_in_bytes") for folder in self.folders.get("v1:memory", [])]
         memory += [_limit_bytes(f"{folder}/memory.max") for folder in self.folders.get("v2", [])]
-        quotas = [_quota_v1(folder) for folder in self.folders.get("v1:cpu", [])]
-        quotas += [_quota_v2(folder) for folder in self.folders.get("v2", [])]
         versions = sorted({key.partition(":")[0] for key in self.folders})
         return {
             "version": "+".join(versions) or None,
             "memory_limit_bytes": min((value for value in memory if value is not None), default=None),
-            "cpu_quota": min((value for value in quotas if value is not None), default=None),
+            "cpu_quota": cpu_quota(self.folders),
         }
 
     def memory_left(self) -> int | None:
@@ -103,40 +83,6 @@ def parse_throttling(text: str) -> dict[str, float]:
     return {"cgroup_throttled_periods": int(values.get("nr_throttled", 0)), "cgroup_throttled_s": seconds}
 
 
-def _mounts(mountinfo: str) -> list[tuple[str, tuple[str, str]]]:
-    """(key, (root inside the hierarchy, mount point)) of every cgroup mount."""
-    found = []
-    for line in mountinfo.splitlines():
-        left, _, right = line.partition(" - ")
-        fields, kind = left.split(), right.split()
-        if len(fields) < 5 or len(kind) < 3:
-            continue
-        place = (fields[3], fields[4])
-        if kind[0] == "cgroup2":
-            found.append(("v2", place))
-        elif kind[0] == "cgroup":
-            found += [(f"v1:{name}", place) for name in kind[2].split(",") if name in CONTROLLERS]
-    return found
-
-
-def _chain(root: str, mount: str, path: str) -> list[str]:
-    inside = path.removeprefix(root.rstrip("/")) if path == root or path.startswith(root.rstrip("/") + "/") else ""
-    parts = [part for part in inside.split("/") if part]
-    if ".." in parts:
-        parts = []
-    return ["/".join([mount.rstrip("/"), *parts[:depth]]) for depth in range(len(parts), -1, -1)]
-
-
 def _limit_bytes(path: str) -> int | None:
     value = read_int(path)
     return value if value is not None and value < UNLIMITED_BYTES else None
-
-
-def _quota_v1(folder: str) -> float | None:
-    quota, period = read_int(f"{folder}/cpu.cfs_quota_us"), read_int(f"{folder}/cpu.cfs_period_us")
-    return quota / period if quota is not None and period and quota > 0 else None
-
-
-def _quota_v2(folder: str) -> float | None:
-    words = (read_text(f"{folder}/cpu.max") or "max").split()
-    return int(words[0]) / int(words[1]) if len(words) == 2 and words[0] != "max" else None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from lmbench.base.errors import Unavailable
@@ -19,15 +20,28 @@ class Kernel:
     call: Callable[[], object]
 
 
-def torch_facts() -> dict[str, object]:
-    """Version and threads of torch; raises Unavailable when it is not installed."""
+def torch_version() -> str:
+    """The version of torch; raises Unavailable when it is not installed."""
     try:
         import torch
     except ImportError as error:
         raise Unavailable(
             "ceilings are measured with torch, which is not installed", "pip install 'pytest-lmbench[torch]'"
         ) from error
-    return {"torch": str(torch.__version__), "threads": torch.get_num_threads()}
+    return str(torch.__version__)
+
+
+@contextmanager
+def on_threads(threads: int) -> Iterator[None]:
+    """Let torch compute with that many threads, and with as many as before afterwards."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def matmul(dtype: str, size: int) -> Kernel | None:

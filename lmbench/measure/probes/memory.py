@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from lmbench.measure.probes.kernel_file import read_text
+from lmbench.base.kernel_file import read_text
 from lmbench.measure.probes.process import PAGE_BYTES
 
 

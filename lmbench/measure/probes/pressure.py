@@ -5,8 +5,8 @@ PSI: https://docs.kernel.org/accounting/psi.html. Steal: proc(5), /proc/stat.
 
 from __future__ import annotations
 
+from lmbench.base.kernel_file import KernelFile, open_file
 from lmbench.measure.clock import Clock
-from lmbench.measure.probes.kernel_file import KernelFile, open_file
 from lmbench.measure.probes.process import TICKS_PER_S
 
 RESOURCES = ("cpu", "memory", "io")

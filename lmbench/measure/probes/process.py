@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from lmbench.measure.probes.kernel_file import KernelFile, list_names, read_text
+from lmbench.base.kernel_file import KernelFile, list_names, read_text
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")

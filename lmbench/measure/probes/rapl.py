@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmbench.measure.probes.kernel_file import KernelFile, list_names, open_file, read_int, read_text
+from lmbench.base.kernel_file import KernelFile, list_names, open_file, read_int, read_text
 
 POWERCAP = "/sys/class/powercap"
 
