@@ -151,7 +151,9 @@ METRICS: Mapping[str, MetricSpec] = {
     "loop_lag_p99_s": _info("s", "99th percentile of how late an endpoint's client was to look at its connections"),
     # resources
     "cpu_utilization": _info("1", "CPU time of the process tree over wall time and available CPUs"),
-    "energy_j": MetricSpec(unit="J", better=LOWER, kind="info", about="energy of package and devices while measuring"),
+    "energy_j": MetricSpec(
+        unit="J", better=LOWER, kind="info", about="energy of the packages and of the devices used, while measuring"
+    ),
     "energy_per_token_j": MetricSpec(
         unit="J/token", better=LOWER, kind="info", about="energy of the timed rounds per token, prompts included"
     ),

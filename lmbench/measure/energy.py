@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lmbench.measure.devices import UsedDevices
 from lmbench.measure.series import deltas, integral, pairs
 
 COUNTER = "energy counter"
@@ -17,21 +18,31 @@ SILENT_PERIODS = 4.0
 """A device whose last answer is more than this many periods older than the last sample was lost on the way."""
 
 
-def energy(header: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], start: float, end: float) -> dict[str, Any]:
-    """{total_j, covers, parts, reason}: joules from `start` to `end`.
+def energy(
+    header: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    start: float,
+    end: float,
+    used: UsedDevices | None = None,
+) -> dict[str, Any]:
+    """{total_j, covers, parts, reason, note}: joules from `start` to `end`.
 
-    `parts` has one entry per source {source, j, method, reason}; `total_j` adds those that are known and
-    `covers` names them. It is None when none is known, and then `reason` says why.
+    `parts` has one entry per source {source, j, method, reason, counted}; `total_j` adds those that are known and counted, and
+    `covers` names them. It is None when none is known, and then `reason` says why. The package is counted always, and is that of
+    the whole machine; a device only where it was `used` (default, or where that is not known: all of them, and `note` says so).
     """
-    parts = [_package(header, rows, start, end)]
+    parts = [{**_package(header, rows, start, end), "counted": True}]
     for index in range(len(header.get("devices") or ())):
-        parts.append(_whole(_device(rows, index, start, end), header, rows, index, end))
-    known = [part for part in parts if part["j"] is not None]
-    missing = "; ".join(f"{part['source']}: {part['reason']}" for part in parts if part["j"] is None)
+        counted = used is None or used.indices is None or index in used.indices
+        parts.append({**_whole(_device(rows, index, start, end), header, rows, index, end), "counted": counted})
+    own = [part for part in parts if part["counted"]]
+    known = [part for part in own if part["j"] is not None]
+    missing = "; ".join(f"{part['source']}: {part['reason']}" for part in own if part["j"] is None)
     if header.get("devices") is None:
         missing = "; ".join(text for text in (missing, header.get("gpu_reason", "")) if text)
     total = sum(part["j"] for part in known) if known else None
-    return {"total_j": total, "covers": [part["source"] for part in known], "parts": parts, "reason": missing}
+    covers, note = [part["source"] for part in known], "" if used is None else used.note
+    return {"total_j": total, "covers": covers, "parts": parts, "reason": missing, "note": note}
 
 
 def _package(header: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], start: float, end: float) -> dict[str, Any]:

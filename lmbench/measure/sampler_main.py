@@ -47,10 +47,12 @@ class Probes:
             self._readers["rapl"] = self._joules
 
     def header(self) -> dict[str, Any]:
-        devices = None if self.nvml is None else [device.facts for device in self.nvml.devices]
+        nvml = [] if self.nvml is None else self.nvml.devices
+        devices = None if self.nvml is None else [device.facts for device in nvml]
         driver = None if self.nvml is None else self.nvml.driver_version
         limits = self.cgroup.limits()
-        return {"limits": limits, "devices": devices, "driver": driver, "gpu_reason": self.nvml_reason, "reasons": self.reasons}
+        found = {"limits": limits, "devices": devices, "driver": driver, "gpu_reason": self.nvml_reason, "reasons": self.reasons}
+        return {**found, "device_ids": [device.ids() for device in nvml]}
 
     def footer(self) -> dict[str, Any]:
         """What is known only at the end: which devices were lost, which queries they refused."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from lmbench.measure.devices import UsedDevices
 from lmbench.measure.energy import energy
 from lmbench.measure.series import Pair, decimated, deltas, pairs, rates, spread
 
@@ -85,8 +86,10 @@ def parse(lines: Iterable[str], problem: str = "") -> Samples:
     return Samples(header=header, rows=tuple(rows), footer=footer, problem=problem)
 
 
-def summary(samples: Samples, *, start: float | None = None, end: float | None = None) -> dict[str, Any]:
-    """Plain JSON about the window [start, end] (CLOCK seconds; default: all samples).
+def summary(
+    samples: Samples, *, start: float | None = None, end: float | None = None, used: UsedDevices | None = None
+) -> dict[str, Any]:
+    """Plain JSON about the window [start, end] (CLOCK seconds; default: all samples). Energy is of the devices `used`.
 
     quantities: {n, min, mean, max} of each gauge and rate over the window's samples, mean unweighted.
     totals: growth of each counter, interpolated linearly at the window's edges.
@@ -107,7 +110,7 @@ def summary(samples: Samples, *, start: float | None = None, end: float | None =
         "window": {"start": start, "end": end, "wall_s": end - start, "samples": len(inside), "hz": 1 / samples.period_s},
         "quantities": {name: spread(series) for name, series in gauges.items() if series},
         "totals": {name: deltas(series, start, end) for name, series in counters.items() if series},
-        "energy": energy(samples.header, rows, start, end),
+        "energy": energy(samples.header, rows, start, end, used),
         "gaps": gaps([row["t"] for row in inside], samples.period_s),
         "sampler": own_cost(rows),
         "gpu": devices,

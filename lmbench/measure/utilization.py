@@ -9,6 +9,7 @@ from typing import Any
 from lmbench.measure.ceilings import Ceilings, NoCeilings, Peaks, command
 from lmbench.measure.measurement import Metric, metric
 
+WHOLE = "package (the whole machine's)"
 UNASKED = "this machine's {what} not known: run `{command}`"
 
 
@@ -100,4 +101,5 @@ def _covers(account: Mapping[str, Any]) -> str:
     """What the joules are of; of unknown ones, why."""
     if account["total_j"] is None:
         return str(account["reason"] or "no energy counter")
-    return f"covers {', '.join(account['covers'])}"
+    words = [WHOLE if name == "package" else name for name in account["covers"]]
+    return "; ".join(filter(None, [f"covers {', '.join(words)}", account.get("note", "")]))

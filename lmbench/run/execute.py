@@ -14,6 +14,7 @@ from lmbench.base.registry import WORKLOADS, resolve
 from lmbench.measure.ceilings import Ceilings, Peaks, known_ceilings
 from lmbench.measure.clock import CLOCK, utc_now
 from lmbench.measure.contention import CONTENDED, contention_of
+from lmbench.measure.devices import UsedDevices, installed, used_devices
 from lmbench.measure.energy import energy
 from lmbench.measure.machine import usable_cpus
 from lmbench.measure.measurement import Measurement, Metric, Work, metric
@@ -110,9 +111,10 @@ def _measure(case: Case, setting: Setting, builder: CaseBuilder, progress: Calla
         end = CLOCK.now() if end is None else end
         samples = sampler.stop()
     measurement = replace(measurement, details={**measurement.details, **_roofs(asked)})
-    resources = summary(samples, start=start, end=end)
+    used = _devices(builder, measurement.details, samples)
+    resources = summary(samples, start=start, end=end, used=used)
     resources["contention"] = asdict(contention_of(resources, cpus=usable_cpus()))
-    return _fields(measurement, builder, _resources(resources, measurement.work, samples), resources)
+    return _fields(measurement, builder, _resources(resources, measurement.work, samples, used), resources)
 
 
 def _fields(
@@ -168,10 +170,18 @@ def _sizes(builder: CaseBuilder) -> list[Metric]:
     return [described("weights_bytes", engine, "weight_bytes"), described("disk_bytes", engine)]
 
 
-def _resources(resources: Mapping[str, Any], work: Work | None, samples: Samples) -> list[Metric]:
+def _devices(builder: CaseBuilder, details: Mapping[str, Any], samples: Samples) -> UsedDevices:
+    """The GPUs whose energy is that of the case; of several trainers each has the next device."""
+    engine, trainer = builder.engine, details.get("trainer")
+    processes = trainer.get("processes", 1) if isinstance(trainer, Mapping) else 1
+    device = engine.get("device")
+    return used_devices(None if device is None else str(device), installed(samples.header), os.environ, int(processes))
+
+
+def _resources(resources: Mapping[str, Any], work: Work | None, samples: Samples, used: UsedDevices) -> list[Metric]:
     if work is None:
         return resource_metrics(resources, cpus=usable_cpus())
-    spent = energy(samples.header, samples.rows, work.start_s, work.end_s)
+    spent = energy(samples.header, samples.rows, work.start_s, work.end_s, used)
     return resource_metrics(resources, cpus=usable_cpus(), work=spent, tokens=work.tokens)
 
 

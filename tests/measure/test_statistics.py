@@ -107,7 +107,10 @@ def test_resource_metrics_come_from_a_summary() -> None:
     assert found["cpu_utilization"].value == pytest.approx(0.75)
     assert found["energy_j"].value == 10.0
     assert found["energy_per_token_j"].value == pytest.approx(1.6)
-    assert (found["energy_j"].reason, found["energy_per_token_j"].reason) == ("covers package", "covers gpu0")
+    assert (found["energy_j"].reason, found["energy_per_token_j"].reason) == (
+        "covers package (the whole machine's)",
+        "covers gpu0",
+    )
     uncounted = {entry.name: entry for entry in resource_metrics(summary, cpus=2.0)}["energy_per_token_j"]
     assert (uncounted.value, uncounted.reason) == (None, "this workload has no timed rounds whose tokens were counted")
     unknown = resource_metrics(summary, cpus=2.0, work={"total_j": None, "covers": [], "reason": "no counter"}, tokens=5)[-1]

@@ -76,6 +76,10 @@ class Device:
             "memory_total_bytes": self._once("memory_total_bytes", self._total),
         }
 
+    def ids(self) -> dict[str, Any]:
+        """uuid, and slices: the UUIDs of its MIG instances; what the driver does not say is None or absent."""
+        return {"uuid": self._once("uuid", self._uuid), "slices": self._slices()}
+
     def read(self, pids: frozenset[int] | None) -> dict[str, float]:
         row: dict[str, float] = {}
         for name, query in list(self._queries.items()):
@@ -115,6 +119,21 @@ class Device:
 
     def _name(self) -> str:
         return _text(self._nvml.nvmlDeviceGetName(self._handle))
+
+    def _uuid(self) -> str:
+        return _text(self._nvml.nvmlDeviceGetUUID(self._handle))
+
+    def _slices(self) -> list[str]:
+        if self.lost:
+            return []
+        found: list[str] = []
+        try:
+            for place in range(self._nvml.nvmlDeviceGetMaxMigDeviceCount(self._handle)):
+                handle = self._nvml.nvmlDeviceGetMigDeviceHandleByIndex(self._handle, place)
+                found.append(_text(self._nvml.nvmlDeviceGetUUID(handle)))
+        except self._nvml.NVMLError:
+            return found  # the places are filled from the first; most devices have none
+        return found
 
     def _total(self) -> int:
         return int(self._memory().total)
