@@ -30,7 +30,7 @@ SLICED = [Installed(name="H", uuid="GPU-0a"), Installed(name="H", uuid="GPU-1b",
 )
 def test_the_engine_s_device_by_nvml_s_number(device: str, variables: dict[str, str], processes: int, expected: set[int]) -> None:
     found = used_devices(device, ALIKE, variables, processes)
-    assert (found.indices, found.note) == (expected, "")
+    assert (found.indices, found.note) == (frozenset(expected), "")
 
 
 @pytest.mark.parametrize(
@@ -54,14 +54,14 @@ def test_what_is_not_known_counts_the_node_and_says_so(
 
 
 def test_gpus_that_differ_are_told_apart_by_uuid_or_by_order() -> None:
-    assert used_devices("cuda:0", MIXED, {"CUDA_VISIBLE_DEVICES": "GPU-bb"}).indices == {1}
-    assert used_devices("cuda:1", MIXED, {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}).indices == {1}
+    assert used_devices("cuda:0", MIXED, {"CUDA_VISIBLE_DEVICES": "GPU-bb"}).indices == frozenset({1})
+    assert used_devices("cuda:1", MIXED, {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}).indices == frozenset({1})
 
 
 @pytest.mark.parametrize("name", ["MIG-12", "MIG-GPU-1b/7/0"])
 def test_a_mig_instance_has_the_energy_of_its_whole_gpu(name: str) -> None:
     found = used_devices("cuda:0", SLICED, {"CUDA_VISIBLE_DEVICES": name})
-    assert found.indices == {1}
+    assert found.indices == frozenset({1})
     assert found.note == "gpu1 is split into MIG instances: energy of the whole GPU"
 
 

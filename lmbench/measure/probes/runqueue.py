@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from lmbench.measure.probes.kernel_file import KernelFile
+from lmbench.base.kernel_file import KernelFile
 
 Waits = Mapping[str, int]
 """Nanoseconds waited so far, by thread id."""
