@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 LOWER, HIGHER = "lower", "higher"
 PERCENTILES = (50, 90, 95, 99)
@@ -65,7 +67,38 @@ def _tails() -> dict[str, MetricSpec]:
     return {f"{name}_p999_s": _time(f"99.9th percentile of {about} under load") for name, about in names.items()}
 
 
-METRICS: Mapping[str, MetricSpec] = {
+_BATCH = re.compile(r"output_tokens_per_s_batch_[1-9][0-9]{0,8}")
+
+
+def of_batch(size: int) -> str:
+    """The name of the rate of one batch size of a sweep."""
+    return f"output_tokens_per_s_batch_{size}"
+
+
+def is_of_batch(name: str) -> bool:
+    """Whether a metric is the rate of one batch size."""
+    return _BATCH.fullmatch(name) is not None
+
+
+class Catalogue(dict[str, MetricSpec]):
+    """Metrics by name. The rates of single batch sizes are in it, one for every size, but are not listed one by one."""
+
+    def __missing__(self, name: str) -> MetricSpec:
+        if not is_of_batch(name):
+            raise KeyError(name)
+        return _rate("tokens/s", f"generated tokens per second at batch {name.rpartition('_')[2]}")
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and is_of_batch(name))
+
+    def get(self, name: str, default: Any = None) -> Any:  # type: ignore[override]
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+
+_LISTED: Mapping[str, MetricSpec] = {
     # time
     **_distribution("step", "the time of one optimizer step"),
     **_distribution("ttft", "the time to first token, from the scheduled send time"),
@@ -86,7 +119,7 @@ METRICS: Mapping[str, MetricSpec] = {
     "load_s": _time("loading the compressed model or its file into the engine"),
     "recovery_s": _time("from the end of the ramp until requests meet the SLO again"),
     # rates
-    "output_tokens_per_s": _rate("tokens/s", "generated tokens per second"),
+    "output_tokens_per_s": _rate("tokens/s", "generated tokens per second; `output_tokens_per_s_batch_8`: at batch 8 of a sweep"),
     "total_tokens_per_s": _rate("tokens/s", "prompt and generated tokens per second"),
     "trained_tokens_per_s": _rate("tokens/s", "tokens through forward, backward and optimizer per second"),
     "scored_tokens_per_s": _rate("tokens/s", "tokens through a forward pass with logits at every position per second"),
@@ -158,3 +191,5 @@ METRICS: Mapping[str, MetricSpec] = {
         unit="J/token", better=LOWER, kind="info", about="energy of the timed rounds per token, prompts included"
     ),
 }
+
+METRICS: Mapping[str, MetricSpec] = Catalogue(_LISTED)

@@ -15,8 +15,8 @@ from typing import Any
 
 from lmbench.base.errors import ConfigError
 from lmbench.load.grammar import parse
+from lmbench.load.ramp import Ramp
 from lmbench.load.search import Search
-from lmbench.load.shapes import Ramp
 from lmbench.plan.case import Case
 from lmbench.record.record import Record
 

@@ -149,7 +149,7 @@ class _Stepwise(_Course):
             self.ears.observe(run, fresh)
             if run.interrupted:
                 return
-            if run.still_open and not (self.plan.shape.keeps_backlog and not run.met):
+            if run.still_open and (run.met or not self._may_leave_backlog(step)):
                 self.stopped = (
                     f"stopped after step {step.index + 1}: {run.still_open} of its requests were still open after "
                     f"{self.plan.drain_s:.0f} s, and the next step would have measured them"
@@ -166,7 +166,7 @@ class _Stepwise(_Course):
         offsets = plan.schedule(step, plan.rng(step)) if step.streams is None else np.empty(0)
         cpu = plan.cpu_s()
         sent = self.send(step, offsets.tolist(), before)
-        if sent.cut != INTERRUPTED and not self.waited(lambda: self._decide(before)):
+        if sent.cut != INTERRUPTED and not self.waited(lambda: self._decide(step, before)):
             sent = replace(sent, cut=INTERRUPTED, cut_s=clock.now())
         logs = self.target.logs()[before:]
         return StepRun(
@@ -179,14 +179,18 @@ class _Stepwise(_Course):
             still_open=sum(log.status == PENDING for log in logs),
         )
 
-    def _decide(self, before: int) -> None:
+    def _may_leave_backlog(self, step: Step) -> bool:
+        past = [run.passed for run in self.runs if run.step.index < step.index]
+        return self.plan.shape.leaves_backlog(past, step)
+
+    def _decide(self, step: Step, before: int) -> None:
         """Wait for the step's requests; where a backlog may stay, only as long as their outcome can still matter."""
         plan, now = self.plan, self.clock.now()
         bound = max(plan.slo.latency_s or 0.0, plan.slo.ttft_s or 0.0)
         if self.settle(now + bound):
             return
         logs = self.target.logs()[before:]
-        if not plan.shape.keeps_backlog or still_reachable(logs, plan.slo, self.clock.now()):
+        if not self._may_leave_backlog(step) or still_reachable(logs, plan.slo, self.clock.now()):
             self.settle(now + bound + plan.drain_s)
 
 

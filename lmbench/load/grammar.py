@@ -5,7 +5,7 @@
 | `hold 20 for 60s` | 20 requests/s for a minute; rates may be `20/s` or `1200/min`, times `500ms`, `60s`, `1m` or `1h` |
 | `steps 5, 10, 20 for 30s each` | given rates one after the other |
 | `ramp 1..64 in 60s` | a straight line, in 10 pieces so that there are points on the curve; `, pieces 20` for more |
-| `ramp 1..64 x1.5 for 10s each` | geometric steps up to 64 until the SLO breaks, then 10 s at the first rate; `, recovery 30s` |
+| `ramp 1..64 x1.5 for 10s each` | steps until the SLO breaks, then 10 s at the first; `, recovery 30s`, `, within 10%` |
 | `climb 1..64 x2 for 10s each` | geometric steps up to 64, all of them, whatever the SLO says |
 | `spike 5..50 for 10s, 30s around` | 5 requests/s for 30 s, ten seconds of 50, then 5 again to see the service recover |
 | `soak 10 for 2h` | one long step |
@@ -34,7 +34,8 @@ from lmbench.load.profiles import (
     Wave,
     steps_between,
 )
-from lmbench.load.shapes import Ramp, Shape
+from lmbench.load.ramp import Ramp
+from lmbench.load.shapes import Shape
 
 MIN_REQUESTS = Ramp.__dataclass_fields__["min_requests"].default
 
@@ -49,14 +50,14 @@ def line_of(shape: Shape) -> str:
     return forms.write(SHAPES, shape)
 
 
-def _ramp(*, start: float, end: float, growth: float, step_s: float, recovery_s: float | None, min_requests: int) -> Ramp:
+def _ramp(*, start: float, end: float, growth: float, step_s: float, recovery_s: float | None, **given: Any) -> Ramp:
     return Ramp(
         start_rate=start,
         growth=growth,
         max_steps=steps_between(start, end, growth),
         step_s=step_s,
         recovery_s=step_s if recovery_s is None else recovery_s,
-        min_requests=min_requests,
+        **given,
     )
 
 
@@ -70,6 +71,7 @@ def _of_ramp(shape: object) -> Mapping[str, Any] | None:
         "step_s": shape.step_s,
         "recovery_s": None if shape.recovery_s == shape.step_s else shape.recovery_s,
         "min_requests": shape.min_requests,
+        "resolution": shape.resolution,
     }
 
 
@@ -103,6 +105,7 @@ SHAPES: tuple[Form[Shape], ...] = (
         options=(
             Option(template="recovery {recovery_s:pause}", default=None),
             Option(template="at least {min_requests:count} requests", default=MIN_REQUESTS),
+            Option(template="within {resolution:share}", default=None),
         ),
     ),
     Form(

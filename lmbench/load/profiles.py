@@ -35,11 +35,15 @@ class Profile(ABC):
 
     __slots__ = ()
     continuous: ClassVar[bool] = True
-    keeps_backlog: ClassVar[bool] = False
 
     @property
     @abstractmethod
     def segments(self) -> tuple[Segment, ...]: ...
+
+    def leaves_backlog(self, past: Sequence[Passed], step: Step) -> bool:
+        """Never: only a ramp has a step that sees a backlog cleared."""
+        del past, step
+        return False
 
     def next_step(self, past: Sequence[Passed], start_s: float) -> Step | None:
         """The next segment as a step."""

@@ -54,7 +54,6 @@ class Search:
     min_rate: float | None = None
     max_rate: float | None = None
     continuous: ClassVar[bool] = False
-    keeps_backlog: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         lengths = (self.start_rate, self.resolution, self.probe_s, self.max_total_s)
@@ -77,6 +76,11 @@ class Search:
     @property
     def ceiling(self) -> float:
         return self.start_rate * SPAN if self.max_rate is None else self.max_rate
+
+    def leaves_backlog(self, past: Sequence[Passed], step: Step) -> bool:
+        """Never: each probe begins with an empty queue."""
+        del past, step
+        return False
 
     def next_step(self, past: Sequence[Passed], start_s: float) -> Step | None:
         """The next probe, or None when the rate is found, cannot be found, or a bound is reached."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from lmbench.load.slo import Verdict
 
 RAMP, HOLD, SPIKE, PROBE, RECOVERY = "ramp", "hold", "spike", "probe", "recovery"
 """Kinds of steps. ramp: one of rising rates; hold: a given rate; spike: far above the rate around it; probe: one try of a
-search; recovery: back at a low rate, to see the service come back."""
+search, or a finer step of a ramp; recovery: back at a low rate, to see the service come back."""
 HELD, BROKE, UNRESOLVED, ABORTED = "held", "broke", "unresolved", "aborted"
 INTERRUPTED = "interrupted"
 """Ended by Ctrl-C: neither held nor broken."""
@@ -75,49 +75,8 @@ class Shape(Protocol):
     def continuous(self) -> bool:
         """Whether its steps are known ahead and follow each other at once, whatever became of the requests before."""
 
-    @property
-    def keeps_backlog(self) -> bool:
-        """Whether a step that broke may leave its requests to the next one, which is there to see them cleared."""
+    def leaves_backlog(self, past: Sequence[Passed], step: Step) -> bool:
+        """Whether `step`, after `past`, may leave its requests to the next one if it breaks: that sees them cleared."""
 
     def next_step(self, past: Sequence[Passed], start_s: float) -> Step | None:
         """The step after `past` (all steps so far, in order), starting at `start_s`; None when the run is over."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ramp:
-    """Geometric steps until the SLO breaks, then a recovery step at the first rate. Rates in requests/s, lengths in seconds.
-
-    A step lasts `step_s`, or longer where fewer than `min_requests` arrivals would be expected: a share of two requests says
-    nothing about an SLO. The same holds for the recovery step. A ramp that never broke has nothing to recover from.
-    """
-
-    start_rate: float
-    growth: float
-    max_steps: int
-    step_s: float
-    recovery_s: float
-    min_requests: int = 10
-    continuous: ClassVar[bool] = False
-    keeps_backlog: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        if not (self.start_rate > 0 and self.growth > 1 and self.max_steps >= 1 and self.step_s > 0):
-            raise ValueError(f"found {self}; expected start_rate > 0, growth > 1, max_steps >= 1 and step_s > 0")
-
-    def next_step(self, past: Sequence[Passed], start_s: float) -> Step | None:
-        """One step higher while the SLO is met, up to `max_steps`; once it breaks, recovery, then None."""
-        if not past:
-            return self._step(0, RAMP, start_s)
-        last = past[-1]
-        if last.step.kind == RECOVERY:
-            return None
-        if not last.met:
-            return self._step(last.step.index + 1, RECOVERY, start_s) if self.recovery_s > 0 else None
-        if last.step.index + 1 >= self.max_steps:
-            return None
-        return self._step(last.step.index + 1, RAMP, start_s)
-
-    def _step(self, index: int, kind: str, start_s: float) -> Step:
-        rate = self.start_rate * (self.growth**index if kind == RAMP else 1.0)
-        wanted = self.step_s if kind == RAMP else self.recovery_s
-        return Step(index=index, kind=kind, rate=rate, start_s=start_s, duration_s=max(wanted, self.min_requests / rate))

@@ -54,6 +54,18 @@ def ratio_interval(top: Sequence[float], bottom: Sequence[float]) -> tuple[float
     return float(ratio) - half, float(ratio) + half
 
 
+def mean_interval(samples: Sequence[float]) -> tuple[float, float] | None:
+    """95 % interval of the mean by Student's t; None with fewer than 3 samples. Samples are taken to be independent."""
+    count = len(samples)
+    if count < FEWEST_PAIRS:
+        return None
+    from scipy import stats
+
+    values = np.asarray(samples, dtype=np.float64)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * values.std(ddof=1) / math.sqrt(count))
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
 def distribution(name: str, samples_s: Sequence[float]) -> list[Metric]:
     """Mean and percentiles of a series as the catalogue's `<name>_mean_s`, `<name>_p50_s` ..., with counts and reasons."""
     count = len(samples_s)

@@ -13,10 +13,12 @@ from typing import Any, Protocol, TextIO
 
 from lmbench.base.registry import WORKLOADS, resolve
 from lmbench.measure.clock import CLOCK, process_cpu_s, thread_cpu_s
+from lmbench.measure.machine import usable_cpus
 from lmbench.measure.phases import COLLECT_EVERY_S, involuntary_switches, quiet_collector
 from lmbench.measure.probes.runqueue import RunQueue, waited_s
 from lmbench.paired.protocol import INJECT, PROGRESS, READY, ROUND, Ready, Round, encode, injected
 from lmbench.plan.case import Case
+from lmbench.plan.threads import on_machine
 from lmbench.run.build import CaseBuilder
 from lmbench.workloads.context import Context
 from lmbench.workloads.rounds import Durations, RoundSource
@@ -163,6 +165,7 @@ class SourceWork:
 
 @contextmanager
 def _opened(case: Case, say: Callable[[str], None]) -> Iterator[RoundSource]:
+    case = on_machine(case, usable_cpus())
     builder = CaseBuilder(case, CLOCK, say)
     context = Context(
         case=case, text=lambda: builder.text, build=builder, clock=CLOCK, progress=say, ceilings=lambda: None, once=True

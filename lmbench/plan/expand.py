@@ -15,6 +15,7 @@ from lmbench.base.errors import ConfigError, Problem
 from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS, WORKLOADS, resolve
 from lmbench.plan.case import Case, Choice
 from lmbench.plan.former import former_ids, misnamed
+from lmbench.plan.threads import with_threads, without_threads
 from lmbench.suite.document import Document, KeyPath, dotted
 from lmbench.suite.load import Suite
 from lmbench.suite.names import model_kind, nested
@@ -48,7 +49,7 @@ def expand(suite: Suite, root: Path) -> list[Case]:
         if not cells:
             problems.append(_no_cells(suite, name))
         cases += [_case(suite, root, axes, name, cell, tags) for cell, tags in cells.items()]
-    problems += misnamed(suite, cases)
+    problems += [*misnamed(suite, cases), *without_threads(suite, cases)]
     if problems:
         raise ConfigError(problems)
     return cases
@@ -114,7 +115,7 @@ def _case(suite: Suite, root: Path, axes: _Axes, name: str, cell: Coordinates, t
         workload=workload,
         params=params,
         model=axes.models[cell[0]],
-        backend=axes.backends[cell[1]],
+        backend=with_threads(axes.backends[cell[1]], spec.threads),
         compression=axes.compressions[cell[2]],
         corpus={"source": _corpus(suite, root)},
         seed=suite.spec.seed,

@@ -22,6 +22,7 @@ from lmbench.measure.sampler import Sampler
 from lmbench.measure.samples import Samples, summary
 from lmbench.measure.utilization import resource_metrics
 from lmbench.plan.case import Case
+from lmbench.plan.threads import on_machine
 from lmbench.record.finite import finite
 from lmbench.record.record import ERROR, FULL, OK, ONCE, Failure, Record
 from lmbench.record.thread_use import stated
@@ -53,10 +54,11 @@ class Setting:
 def execute(case: Case, setting: Setting, progress: Callable[[str], None]) -> Record:
     """Run `case` here and now. Raises Unavailable when the machine lacks what it needs; never raises otherwise."""
     started_at, started = utc_now(), CLOCK.now()
-    builder = CaseBuilder(case, CLOCK, progress)
+    here = on_machine(case, usable_cpus())
+    builder = CaseBuilder(here, CLOCK, progress)
     measured: dict[str, Any] = {}
     try:
-        measured = _measure(case, setting, builder, progress)
+        measured = _measure(here, setting, builder, progress)
         failure = None
     except Unavailable:
         raise

@@ -17,7 +17,9 @@ from lmbench.base.environments import key_of
 from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS
 from lmbench.base.threads import thread_budget
 from lmbench.measure.ceilings import Ceilings, known_ceilings
+from lmbench.measure.machine import usable_cpus
 from lmbench.plan.case import Case
+from lmbench.plan.threads import on_machine
 from lmbench.run.execute import Setting, at_work
 from lmbench.run.isolate import run_isolated
 
@@ -42,7 +44,7 @@ def ceilings_first(cases: Iterable[Case]) -> bool:
 
 
 def _threads(case: Case) -> int:
-    asked = case.backend.options.get("threads")
+    asked = on_machine(case, usable_cpus()).backend.options.get("threads")
     return at_work(case, thread_budget(asked if isinstance(asked, int) else None).threads)
 
 

@@ -10,14 +10,16 @@ from pydantic import Field, model_validator
 from lmbench.base.entry import MODULE, PORTABLE
 from lmbench.base.registry import COMPRESSIONS, MODELS
 from lmbench.suite.names import model_kind
-from lmbench.suite.params import Count, Params, Share
+from lmbench.suite.params import Count, Params, Share, Threads
 from lmbench.suite.spec import DeclaredCompression, DeclaredModel
 
 
 class BackendOptions(Params):
     """Options of every backend."""
 
-    threads: Count | None = Field(None, description="compute threads; default: the thread budget (see the methodology)")
+    threads: Threads | None = Field(
+        None, description="compute threads: a number, or `cpus-1` for all CPUs but one; default: the thread budget (methodology)"
+    )
 
 
 class TorchOptions(BackendOptions):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+Threads = Count | Annotated[str, Field(pattern=r"^cpus(-[1-9][0-9]{0,3})?$")]
+"""A number, or all CPUs but some."""
 Lengths = Count | str
 """A number of tokens, or a distribution in one line: see suite.grammar."""
 LoadShape = str
@@ -142,6 +144,9 @@ class StressParams(Params):
     max_steps: Count = Field(8, description="at most this many steps")
     step_s: Seconds = Field(4.0, description="length of a step in seconds")
     recovery_s: Seconds = Field(4.0, description="seconds at the first rate after the ramp, to see it recover")
+    resolution: Annotated[float, Field(gt=0, lt=10)] = Field(
+        0.1, description="after the ramp: finer rates until the one that broke is at most this share above the one that held"
+    )
     slo: Slo | None = Field(None, description="empty: latency_s at 5 times the unloaded median, attainment 0.95")
     workers: Count = Field(1, description="requests the subject in this process serves at once")
     batch_size: Count = Field(1, description="requests a worker serves together (same lengths only)")
@@ -150,6 +155,14 @@ class StressParams(Params):
     request_timeout_s: Seconds = Field(60.0, description="the client of an endpoint gives a request up after this long")
     retries: Annotated[int, Field(ge=0)] = Field(0, description="attempts after a failed one (endpoints); they hide failures")
     processes: Count | None = Field(None, description="client processes (endpoints); empty: as many as the rate needs")
+
+    @model_serializer(mode="wrap")
+    def _only_what_counts(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `resolution` where a shape or a trace says what is offered: it means nothing there."""
+        content: dict[str, Any] = plain(self)
+        if self.shape is not None or self.trace is not None:
+            content.pop("resolution", None)
+        return content
 
 
 class MlperfParams(Params):

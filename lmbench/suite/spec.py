@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, ConfigDict, Field, create_model
 
-from lmbench.suite.params import Params, Seconds
+from lmbench.suite.params import Params, Seconds, Threads
 from lmbench.suite.schemas import WORKLOAD_PARAMS
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -107,6 +107,9 @@ class CaseCommon(Params):
     matrix: Matrix = Field(Matrix(), description="axes of this case; they replace the suite's, its rules join them")
     tags: Tags = Field([], description="pytest markers of this case")
     gate: Gate = Field({}, description="tolerance per metric, over the suite's")
+    threads: Threads | None = Field(
+        None, description="compute threads of the engine in this case, over the backend's own: a number, or `cpus-1`"
+    )
     timeout_s: Seconds = Field(DEFAULT_TIMEOUT_S, description="seconds after which the case is ended and fails")
     was: Former = Field([], description="former names of this case (`old`, `old.suite.yaml::old`), whose history is its own")
 

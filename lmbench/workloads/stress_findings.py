@@ -98,7 +98,7 @@ def _recovery(outcome: Outcome) -> tuple[float | None, str, Mapping[str, Any] | 
     if after is None:
         broke = any(not run.met for run in outcome.campaign.rising)
         return None, "no recovery step was run" if broke else "the SLO never broke: there was nothing to recover from", None
-    broken = outcome.campaign.rising[-1]
+    broken = [run for run in outcome.campaign.rising if run.step.index < after.step.index][-1]
     ended = broken.step.start_s + broken.sending_s
     value, reason = recovery_s(outcome.campaign.of_step(after.step.index), outcome.slo, ended)
     return value, reason, None

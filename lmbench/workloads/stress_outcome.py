@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from lmbench.load.plans import Campaign
+from lmbench.load.ramp import Rung, rungs
 from lmbench.load.search import RESOLVED, Search, found
 from lmbench.load.shapes import ABORTED, BROKE, HELD, RAMP, RECOVERY, SPIKE, UNRESOLVED, Shape
 from lmbench.load.slo import max_sustainable
@@ -93,9 +94,9 @@ def limit(outcome: Outcome) -> Limit:
 
 
 def top_step(steps: Sequence[StepSummary]) -> StepSummary:
-    """The step of the highest rate that was tried, recovery left out: of a ramp the one that broke, where one did."""
+    """The last step of the highest rate that was tried, recovery left out: of a ramp one that broke, where the rate did."""
     tried = [step for step in steps if step.run.step.kind != RECOVERY and not step.run.interrupted] or list(steps)
-    return max(tried, key=lambda step: step.run.step.mean_rate or step.achieved_rate)
+    return max(tried, key=lambda step: (step.run.step.mean_rate or step.achieved_rate, step.run.step.index))
 
 
 def _of_search(outcome: Outcome, search: Search) -> Limit:
@@ -117,22 +118,34 @@ def _of_search(outcome: Outcome, search: Search) -> Limit:
 
 
 def _of_ramp(outcome: Outcome) -> Limit:
-    ramp = [step for step in outcome.rising if step.run.step.kind == RAMP]
-    if not ramp:
+    ladder = rungs(step.run.passed for step in outcome.rising)
+    if not ladder:
         return Limit(rate=None, step=None, state=NOT_LOOKED_FOR, reason=NOT_SOUGHT)
-    top = max_sustainable([(step.run.step.mean_rate, step.run.met) for step in ramp])
+    top = max_sustainable([(rung.rate, rung.held) for rung in ladder])
+    held = None if top.step is None else ladder[top.step]
     place = 0 if top.step is None else top.step + 1
-    broke = ramp[place] if place < len(ramp) else None
+    broke = ladder[place] if place < len(ladder) else None
     state, reason = NOT_REACHED, top.reason
     if broke is not None:
-        sure = broke.run.passed.state in (BROKE, ABORTED)
-        state = RESOLVED if sure else UNRESOLVED
-        reason += "" if sure else f", but {len(broke.logs)} requests cannot tell whether that was chance: use longer steps"
+        state = RESOLVED if _is_sure(broke) else UNRESOLVED
+        count = sum(one.verdict.requests for one in broke.tries)
+        reason += "" if state == RESOLVED else f", but {count} requests cannot tell whether that was chance: use longer steps"
     return Limit(
         rate=top.rate,
-        step=None if top.step is None else ramp[top.step].run.step.index,
+        step=None if held is None else [one for one in held.tries if one.met][-1].step.index,
         state=state,
         reason=reason,
         low=top.rate,
-        high=None if broke is None else broke.run.step.mean_rate,
+        high=None if broke is None else broke.rate,
+        violations=tuple(_contradiction(rung) for rung in ladder if rung.both),
     )
+
+
+def _is_sure(broke: Rung) -> bool:
+    """Whether a rate broke beyond chance: in one try by its own requests, or in most of several tries."""
+    return any(one.state in (BROKE, ABORTED) for one in broke.tries) or (broke.broke and broke.sure)
+
+
+def _contradiction(rung: Rung) -> str:
+    held = sum(one.met for one in rung.tries)
+    return f"{rung.rate:.4g} requests/s held in {held} of {len(rung.tries)} tries; the majority decides"

@@ -10,8 +10,9 @@ from lmbench.base.errors import ConfigError, WorkloadError
 from lmbench.load.arrivals import GAMMA, Arrivals, Schedule, schedule
 from lmbench.load.grammar import line_of, parse
 from lmbench.load.profiles import Hold, Profile, Replay
+from lmbench.load.ramp import Ramp
 from lmbench.load.search import COARSE, Search
-from lmbench.load.shapes import Ramp, Shape, Step
+from lmbench.load.shapes import Shape, Step
 from lmbench.load.traces import Trace
 from lmbench.suite.params import Slo, StressParams
 
@@ -45,6 +46,7 @@ def shape_of(params: StressParams, unloaded_s: float, trace: Trace | None, *, on
         max_steps=params.max_steps,
         step_s=params.step_s,
         recovery_s=params.recovery_s,
+        resolution=params.resolution,
     )
 
 

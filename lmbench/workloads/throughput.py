@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
 from statistics import median
 from typing import Any
 
-from lmbench.base.errors import SubjectError
+from lmbench.base.catalogue import of_batch
 from lmbench.measure.measurement import Measurement, Metric, as_mapping, metric
-from lmbench.measure.phases import Rounds, measure_rounds
+from lmbench.measure.phases import measure_rounds
 from lmbench.measure.probes.memory import peak_rss_bytes, reset_peak, rss_bytes
 from lmbench.measure.room import room_bytes
 from lmbench.subject.protocol import Subject
@@ -28,30 +27,17 @@ from lmbench.workloads.generation import (
     require_room,
 )
 from lmbench.workloads.rounds import Durations, RoundSource
+from lmbench.workloads.sweep import Point, Swept, sweep
 
 ONCE_BATCHES = 2
 STATE_COPIES = 2
 """Appending to a cache holds the old and the new one at the same time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """One batch size of the sweep."""
-
-    batch: int
-    rounds: Rounds
-    decode_s: float | None
-    output_tokens_per_s: float
-    total_tokens_per_s: float
-    peak_rss_bytes: int | None
-    growth_bytes: int | None
-    """Peak minus resident memory before the batch."""
-
-
 def run(context: Context) -> Measurement:
-    """Sweep batch sizes 1, 2, 4 ... max_batch; the first doubling that gains less than `min_gain` is the last.
+    """Sweep batch sizes 1, 2, 4 ... max_batch until a plateau is confirmed (see sweep.py): past it only latency grows.
 
-    A smaller gain ends the sweep at once: past that point only latency grows. The best batch is the fastest one seen.
+    The best batch is the fastest one seen; each size has a metric of its own.
     """
     params = ThroughputParams.model_validate(context.case.params)
     subject = context.build.subject()
@@ -75,7 +61,8 @@ def source(context: Context) -> RoundSource:
 
     def values(means: Durations) -> dict[str, float]:
         per_s = batch / means["round"]
-        return {"output_tokens_per_s": per_s * params.output_tokens, "total_tokens_per_s": per_s * tokens}
+        output = per_s * params.output_tokens
+        return {"output_tokens_per_s": output, "total_tokens_per_s": per_s * tokens, of_batch(batch): output}
 
     return RoundSource(call=call, values=values, close=subject.close)
 
@@ -93,38 +80,35 @@ def _measure(context: Context, params: ThroughputParams, subject: Subject) -> Me
     require_room(subject, params.prompt_tokens, params.output_tokens)
     seed = context.case.seed
     pool = prompt_pool(context.text().valid, tokens=params.prompt_tokens, least=params.max_batch, seed=seed)
-    points, stopped = _sweep(context, params, subject, pool)
-    best = max(points, key=lambda point: point.output_tokens_per_s)
-    notes = best.rounds.notes() + ((REPEATS_FORWARD,) if subject.repeats_full_forward else ())
+    swept = sweep(
+        sizes(min(params.max_batch, ONCE_BATCHES) if context.once else params.max_batch),
+        lambda batch: _point(context, params, subject, pool, batch),
+        min_gain=-1.0 if context.once else params.min_gain,
+        short=lambda last, batch: _memory_short(params, subject, last, batch),
+    )
+    best = swept.best
+    repeats = (REPEATS_FORWARD,) if subject.repeats_full_forward else ()
     return Measurement(
-        metrics=as_mapping(_metrics(context, params, subject, points, best)),
-        series={"round": tuple(best.rounds.samples_s)},
+        metrics=as_mapping(_metrics(context, params, subject, swept)),
+        series={"round": best.samples_s},
         primary="round",
-        details={"sweep": [_row(point) for point in points], "stopped": stopped, "best_batch": best.batch},
-        notes=notes,
+        details={
+            "sweep": [_row(point) for point in swept.points],
+            "stopped": "one quick round" if context.once else swept.stopped,
+            "best_batch": best.batch,
+            "best_batches": list(swept.candidates),
+        },
+        notes=best.rounds.notes() + _doubt(swept, once=context.once) + repeats,
         work=best.rounds.work(best.batch * (params.prompt_tokens + params.output_tokens)),
     )
 
 
-def _sweep(context: Context, params: ThroughputParams, subject: Subject, pool: PromptPool) -> tuple[list[Point], str]:
-    """The points measured and why there are no more; what fails at the smallest batch is not caught."""
-    points: list[Point] = []
-    for batch in sizes(min(params.max_batch, ONCE_BATCHES) if context.once else params.max_batch):
-        if points and (short := _memory_short(params, subject, points[-1], batch)):
-            return points, short
-        try:
-            point = _point(context, params, subject, pool, batch)
-        except (MemoryError, SubjectError) as error:
-            if not points:
-                raise
-            return points, f"batch {batch} failed: {type(error).__name__}: {error}"
-        gain = point.output_tokens_per_s / points[-1].output_tokens_per_s - 1 if points else None
-        points.append(point)
-        change = "" if gain is None else f" ({gain:+.1%})"
-        context.progress(f"throughput: batch {batch}, {point.output_tokens_per_s:.1f} output tokens/s{change}")
-        if gain is not None and gain < params.min_gain and not context.once:
-            return points, f"batch {batch} gained {gain:+.1%}, less than min_gain ({params.min_gain:.1%})"
-    return points, f"max_batch ({params.max_batch}) was reached" if not context.once else "one quick round"
+def _doubt(swept: Swept, *, once: bool) -> tuple[str, ...]:
+    """Which other sizes may be the best."""
+    others = [str(batch) for batch in swept.candidates if batch != swept.best.batch]
+    if once or not others:
+        return ()
+    return (f"best batch {swept.best.batch}: batch {', '.join(others)} cannot be told from it (95 % intervals overlap)",)
 
 
 def _point(context: Context, params: ThroughputParams, subject: Subject, pool: PromptPool, batch: int) -> Point:
@@ -139,17 +123,18 @@ def _point(context: Context, params: ThroughputParams, subject: Subject, pool: P
         observe=done.append,
     )
     peak = peak_rss_bytes()
-    per_s = batch * len(rounds.samples_s) / sum(rounds.samples_s)
-    steps = list(chain.from_iterable(one.decode_s for one in done))
-    return Point(
+    found = Point(
         batch=batch,
+        output_tokens=params.output_tokens,
+        total_tokens=params.prompt_tokens + params.output_tokens,
         rounds=rounds,
-        decode_s=median(steps) if steps else None,
-        output_tokens_per_s=per_s * params.output_tokens,
-        total_tokens_per_s=per_s * (params.prompt_tokens + params.output_tokens),
+        samples_s=tuple(rounds.samples_s),
+        decode_s=tuple(chain.from_iterable(one.decode_s for one in done)),
         peak_rss_bytes=peak,
         growth_bytes=None if peak is None or before is None else max(0, peak - before),
     )
+    context.progress(f"throughput: batch {batch}, {found.output_tokens_per_s:.1f} output tokens/s")
+    return found
 
 
 def _memory_short(params: ThroughputParams, subject: Subject, last: Point, batch: int) -> str:
@@ -166,29 +151,34 @@ def _memory_short(params: ThroughputParams, subject: Subject, last: Point, batch
     return f"memory is short: batch {batch} needs about {expected} bytes, {room} are left"
 
 
-def _metrics(context: Context, params: ThroughputParams, subject: Subject, points: list[Point], best: Point) -> list[Metric]:
-    count = len(best.rounds.samples_s)
+def _metrics(context: Context, params: ThroughputParams, subject: Subject, swept: Swept) -> list[Metric]:
+    best = swept.best
+    count = len(best.samples_s)
     ceilings = context.ceilings()
     flops = generation_flops(subject, batch=best.batch, prompt=params.prompt_tokens, output=params.output_tokens)
     middle = params.prompt_tokens + params.output_tokens // 2
-    peaks = [point.peak_rss_bytes for point in points if point.peak_rss_bytes is not None]
+    peaks = [point.peak_rss_bytes for point in swept.points if point.peak_rss_bytes is not None]
+    decode_s = median(best.decode_s) if best.decode_s else None
     return [
         metric("output_tokens_per_s", best.output_tokens_per_s, n=count),
         metric("total_tokens_per_s", best.total_tokens_per_s, n=count),
         metric("best_batch", best.batch),
-        metric("first_call_s", points[0].rounds.first_call_s),
+        *(metric(of_batch(point.batch), point.output_tokens_per_s, n=len(point.samples_s)) for point in swept.points),
+        metric("first_call_s", swept.points[0].rounds.first_call_s),
         peak_rss(max(peaks, default=None)),
-        mfu_of(flops, median(best.rounds.samples_s), weights_format(subject.description), ceilings),
-        mbu_of(decode_bytes(subject, batch=best.batch, past=middle), best.decode_s, ceilings),
+        mfu_of(flops, median(best.samples_s), weights_format(subject.description), ceilings),
+        mbu_of(decode_bytes(subject, batch=best.batch, past=middle), decode_s, ceilings),
     ]
 
 
 def _row(point: Point) -> dict[str, Any]:
     return {
         "batch": point.batch,
+        "tries": point.tries,
         "output_tokens_per_s": point.output_tokens_per_s,
+        "interval": None if point.interval is None else list(point.interval),
         "total_tokens_per_s": point.total_tokens_per_s,
-        "round_s": list(point.rounds.samples_s),
+        "round_s": list(point.samples_s),
         "peak_rss_bytes": point.peak_rss_bytes,
         "phases": point.rounds.to_json(),
     }

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from lmbench.capacity.matching import Source
+from lmbench.load.ramp import Ramp
 from lmbench.load.requests import Request
-from lmbench.load.shapes import Ramp
 from lmbench.measure.measurement import metric
 from lmbench.plan.case import Case, Choice
 from lmbench.record.record import Record

@@ -14,8 +14,9 @@ from lmbench.load.campaign import carry_out
 from lmbench.load.driver import Driven
 from lmbench.load.plans import Campaign, Ears, Plan, StepRun
 from lmbench.load.profiles import Slope, Spike, Steps
+from lmbench.load.ramp import Ramp
 from lmbench.load.requests import CANCELLED, COMPLETED, REJECTED, Request, RequestLog, accounts
-from lmbench.load.shapes import ABORTED, BROKE, HOLD, INTERRUPTED, RAMP, RECOVERY, Passed, Ramp, Step
+from lmbench.load.shapes import ABORTED, BROKE, HOLD, INTERRUPTED, RAMP, RECOVERY, Passed, Step
 from lmbench.load.simulated import ServiceTime, Simulated
 from lmbench.load.slo import Verdict, max_sustainable, recovery_s
 from lmbench.load.targets import PAUSE_S, PULSE_S, Pulse, no_watch

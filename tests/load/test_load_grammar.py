@@ -12,8 +12,9 @@ from lmbench.base.errors import ConfigError
 from lmbench.load import grammar
 from lmbench.load.grammar import line_of, parse
 from lmbench.load.profiles import Closed, Geometric, Hold, Slope, Soak, Spike, Steps, Wave
+from lmbench.load.ramp import Ramp
 from lmbench.load.search import Search
-from lmbench.load.shapes import Ramp, Shape
+from lmbench.load.shapes import Shape
 
 RATES = st.floats(1e-3, 1e6)
 LEVELS = st.just(0.0) | RATES

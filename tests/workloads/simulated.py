@@ -7,7 +7,8 @@ from collections.abc import Callable
 from lmbench.load.campaign import carry_out
 from lmbench.load.driver import Driven
 from lmbench.load.plans import Plan
-from lmbench.load.shapes import Ramp, Shape
+from lmbench.load.ramp import Ramp
+from lmbench.load.shapes import Shape
 from lmbench.load.simulated import ServiceTime, Simulated
 from lmbench.load.steps import Capacity, summarize
 from lmbench.load.targets import Watch, no_watch

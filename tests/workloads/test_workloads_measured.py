@@ -140,18 +140,49 @@ def test_throughput_stops_where_doubling_gains_nothing() -> None:
     params = {"prompt_tokens": 8, "output_tokens": 3, "max_batch": 64, "budget": BUDGET}
     context, builder, said = make("throughput", params, cost=saturating)
     found = throughput.run(context)
-    assert [row["batch"] for row in found.details["sweep"]] == [1, 2, 4, 8]
-    assert "gained" in found.details["stopped"]
+    assert [(row["batch"], row["tries"]) for row in found.details["sweep"]] == [(1, 1), (2, 1), (4, 2), (8, 2), (16, 1)]
+    assert found.details["stopped"].startswith("batch 8 gained +0.0% and batch 16 gained +0.0%, less than min_gain")
     assert value(found, "best_batch") == 4
     assert value(found, "output_tokens_per_s") == pytest.approx(4 * 3 / 0.5)
     assert value(found, "total_tokens_per_s") == pytest.approx(4 * 11 / 0.5)
     assert found.primary == "round"
-    assert found.series["round"] == (0.5,) * 30
+    assert found.series["round"] == (0.5,) * 60, "both tries"
+    assert found.details["best_batches"] == [4, 8, 16]
+    assert any("best batch 4: batch 8, 16 cannot be told from it" in note for note in found.notes)
+    assert [value(found, f"output_tokens_per_s_batch_{size}") for size in (1, 2, 4, 8, 16)] == [6.0, 12.0, 24.0, 24.0, 24.0]
     assert value(found, "mfu") == pytest.approx(2 * 4096 * 4 * 10 / 0.5 / 1e9)
     assert value(found, "mbu") == pytest.approx((4 * 4096 + 4 * 9 * 4) / 0.125 / 1e9)
-    assert sum("batch" in line for line in said) == 4
+    assert sum("batch" in line for line in said) == 7
     assert builder.engine is not None
     assert builder.engine.closed
+
+
+def test_a_doubling_that_was_slow_by_chance_does_not_end_the_sweep() -> None:
+    """Work beside the first try of batch 4 makes it three times as slow; its second try, and all larger ones, are not."""
+    visits: list[int] = []
+
+    def cost(batch: int, tokens: int, call: int) -> float:
+        if not visits or visits[-1] != batch:
+            visits.append(batch)
+        return phases(batch, tokens, call) * (3.0 if batch == 4 and visits.count(4) == 1 else 1.0)
+
+    context, _, _ = make("throughput", {"prompt_tokens": 8, "output_tokens": 3, "max_batch": 16, "budget": BUDGET}, cost=cost)
+    found = throughput.run(context)
+    assert visits == [1, 2, 4, 2, 4, 8, 16], "the doubling that gained little was measured again, both of its sizes"
+    assert found.details["stopped"] == "max_batch (16) was reached"
+    assert value(found, "best_batch") == 16 and found.details["best_batches"] == [16]
+
+
+def test_one_flat_doubling_before_a_gain_does_not_end_the_sweep() -> None:
+    """Batch 4 costs twice batch 2 (a step of the engine), and batch 8 no more than batch 4."""
+
+    def cost(batch: int, tokens: int, call: int) -> float:
+        return phases(batch, tokens, call) * (2.0 if batch >= 4 else 1.0)
+
+    context, _, _ = make("throughput", {"prompt_tokens": 8, "output_tokens": 3, "max_batch": 8, "budget": BUDGET}, cost=cost)
+    found = throughput.run(context)
+    assert [row["batch"] for row in found.details["sweep"]] == [1, 2, 4, 8]
+    assert value(found, "best_batch") == 8
 
 
 def test_throughput_reaches_a_largest_batch_that_is_no_power_of_two() -> None:

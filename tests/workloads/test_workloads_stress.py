@@ -15,11 +15,11 @@ import pytest
 from lmbench.base.errors import WorkloadError
 from lmbench.load.in_process import Reply
 from lmbench.load.profiles import Hold, Soak, Spike
+from lmbench.load.ramp import Ramp
 from lmbench.load.request_log import read_request_log
 from lmbench.load.requests import Request, accounts
 from lmbench.load.saturation import OverSaturation
 from lmbench.load.search import Search
-from lmbench.load.shapes import Ramp
 from lmbench.measure.clock import CLOCK
 from lmbench.measure.measurement import Measurement
 from lmbench.suite.params import Slo, StressParams
