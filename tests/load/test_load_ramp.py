@@ -49,7 +49,9 @@ def test_a_ramp_states_the_rate_within_its_resolution_and_tries_both_sides_again
     assert limit["high"] / limit["low"] - 1 <= 0.1
     assert found.details["resolution"]["max_sustainable_rate"] == pytest.approx(limit["high"] / limit["low"] - 1)
     steps = found.details["steps"]
-    assert all(sum(step["rate"] == rate and step["kind"] != RECOVERY for step in steps) >= 2 for rate in (limit["low"], limit["high"]))
+    assert all(
+        sum(step["rate"] == rate and step["kind"] != RECOVERY for step in steps) >= 2 for rate in (limit["low"], limit["high"])
+    )
     assert [step["kind"] for step in steps].count(RECOVERY) == 1
     assert found.details["stopped"] == "" and found.metrics["recovery_s"].value is not None
 
