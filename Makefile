@@ -17,6 +17,7 @@ LOAD ?= busy
 SUITE ?= suites/quick.suite.yaml
 RUNS ?= 5
 LOADS ?= idle busy
+JOBS ?= $(shell nproc)
 AXE := node_modules/axe-core/axe.min.js
 AXE_VERSION := 4.14.1
 
@@ -34,8 +35,9 @@ $(STAMP): pyproject.toml constraints.txt
 bench: $(STAMP)  ## measure this machine: the quick suite, compared with the last runs and stored
 	$(BIN)/python -m pytest suites/quick.suite.yaml --benchmark-compare --benchmark-autosave
 
-test: $(STAMP)   ## the whole test suite
-	$(BIN)/python -m pytest tests
+test: $(STAMP)   ## the whole test suite: in JOBS processes, then one by one the tests that need the machine for themselves
+	$(BIN)/python -m pytest tests -m 'not alone' -n $(JOBS) --dist worksteal
+	$(BIN)/python -m pytest tests -m alone
 
 check: $(STAMP)  ## lint, types, architecture, suites
 	$(BIN)/ruff check .

@@ -35,7 +35,7 @@ cases:
 def suite(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     return pytester.runpytest_subprocess(
         "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest",
-        "--benchmark-storage=file://baselines/{machine_class}", *arguments, timeout=300,
+        "--benchmark-storage=file://baselines/{machine_class}", *arguments, timeout=1200,
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ CONFIGURATION = """
 addopts = --benchmark-storage=file://baselines/{machine_class}
 lmbench_gate_tolerance = 99%
 """
-OURS = ("-p", "no:xdist", "-p", "no:hypothesispytest")
+OURS = ("-p", "no:xdist", "-p", "no:hypothesispytest", "-p", "lmbench_tests_child")
 OTHERS = ("PYTEST_ADDOPTS", "COLUMNS", "NO_COLOR", "PYTHONUTF8", "GITHUB_STEP_SUMMARY")
 
 
@@ -46,10 +46,10 @@ class Place:
         return subprocess.run(
             [*self.python, *command],
             cwd=self.folder,
-            env={"PYTHONPATH": str(ROOT), **environment, **self.environment},
+            env={**environment, "PYTHONPATH": f"{environment.get('PYTHONPATH', '')}:{ROOT}", **self.environment},
             capture_output=True,
             encoding="utf-8",
-            timeout=300,
+            timeout=1200,
             check=False,
         )
 

@@ -49,7 +49,7 @@ def shell(line: str, folder: Path, venv: Path) -> subprocess.CompletedProcess[st
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON"))}
     environment["PATH"] = f"{venv / 'bin'}{os.pathsep}{environment['PATH']}"
     return subprocess.run(
-        ["/bin/sh", "-c", line], cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False, timeout=550
+        ["/bin/sh", "-c", line], cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False, timeout=1200
     )
 
 

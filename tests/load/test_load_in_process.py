@@ -10,7 +10,7 @@ from lmbench.load.in_process import Batching, InProcess, Reply
 from lmbench.load.requests import CANCELLED, COMPLETED, FAILED, REJECTED, Request, RequestLog, accounts
 from lmbench.measure.clock import CLOCK
 
-LONG_S = 60.0
+LONG_S = 600.0
 
 
 def request(index: int) -> Request:

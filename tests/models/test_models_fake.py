@@ -77,4 +77,4 @@ def test_the_stand_in_works_without_torch() -> None:
         "m = build('f', {}, load({'source': 'python-reference'}), 0)\n"
         "m.module(np.zeros((1, 3), dtype=np.int64), np.array([2]), *m.empty_state(1))\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -21,6 +21,9 @@ cases:
 """
 ENVIRONMENT = ("LMBENCH_CACHE", "PYTEST_ADDOPTS", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE")
 
+QUIET = ("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest", "-p", "no:anyio", "-p", "lmbench_tests_child")
+"""Without the plugins that only this repository's own tests use; what every session finds out about the machine is shared."""
+
 CALM = ("--lmbench-max-contention=off",)
 """Tests run on busy machines too: what they compare is far beyond any contention."""
 
@@ -41,9 +44,7 @@ def bench(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Runner:
     write(pytester, SUITE)
 
     def run(*arguments: str) -> pytest.RunResult:
-        return pytester.runpytest_subprocess(
-            "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest", *CALM, *arguments, timeout=120
-        )
+        return pytester.runpytest_subprocess(*QUIET, *CALM, *arguments)
 
     return run
 

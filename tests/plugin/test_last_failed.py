@@ -7,6 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.plugin.conftest import QUIET
+
 FAILING = """
 models:
   stub: {model: fake, vocab_size: 32}
@@ -26,7 +28,7 @@ DYING = ["a.suite.yaml::speed[stub-dying-none]", "a.suite.yaml::other[stub-dying
 
 def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     """With pytest's cache, which the other tests leave out."""
-    return pytester.runpytest_subprocess("-p", "no:xdist", "-p", "no:hypothesispytest", *arguments, timeout=180)
+    return pytester.runpytest_subprocess(*QUIET[2:], *arguments)
 
 
 def ids(result: pytest.RunResult) -> list[str]:

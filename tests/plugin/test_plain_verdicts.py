@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.plugin.conftest import QUIET
+
 Run = Callable[..., pytest.RunResult]
 TESTS = """
 import pytest
@@ -33,9 +35,8 @@ def plain(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     pytester.makepyfile(test_plain=TESTS)
 
     def run(*arguments: str) -> pytest.RunResult:
-        quiet = ("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest")
         few = ("--benchmark-max-time=0.01", "--benchmark-min-rounds=3", "--lmbench-max-contention=off")
-        return pytester.runpytest_subprocess(*quiet, *few, *arguments, timeout=180)
+        return pytester.runpytest_subprocess(*QUIET, *few, *arguments)
 
     return run
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.plugin.conftest import QUIET
+
 Run = Callable[..., pytest.RunResult]
 PLAIN = """
 def test_one(benchmark):
@@ -26,8 +28,7 @@ def plain(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     pytester.makepyfile(test_plain=PLAIN)
 
     def run(*arguments: str) -> pytest.RunResult:
-        quiet = ("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest")
-        return pytester.runpytest_subprocess(*quiet, *KEPT, *arguments, timeout=120)
+        return pytester.runpytest_subprocess(*QUIET, *KEPT, *arguments)
 
     return run
 

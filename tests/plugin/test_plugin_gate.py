@@ -15,17 +15,27 @@ from lmbench.compare.gate import NOT_DECIDED_STATUS
 
 Bench = Callable[..., pytest.RunResult]
 WORK = """
+done = 0
+
 def work(count):
-    total = 0
+    global done
     for number in range(count):
-        total += number
-    return total
+        done += 1
+    return number
+
+def steps():
+    global done
+    done += 1
+    return done * 1e-6
 
 COUNT = 5000
 """
+"""Its clock counts the steps of the work, a microsecond each: what is compared does not depend on the machine's load."""
 TESTS = """
-from engine import COUNT, work
+import pytest
+from engine import COUNT, steps, work
 
+@pytest.mark.benchmark(timer=steps)
 def test_changed(benchmark):
     benchmark(work, COUNT)
 """
@@ -84,7 +94,7 @@ def test_a_slowdown_fails_its_case_alone_in_every_output(
     data = verdicts(pytester)
     assert data["cases"]["test_plain.py::test_changed"] == "regressed"
     changed = next(one for one in data["verdicts"] if one["node_id"] == "test_plain.py::test_changed")
-    assert 2 < changed["ratio"] < 4.5 and changed["evidence"]["pairs"] >= 8
+    assert changed["ratio"] == pytest.approx(3, rel=0.01) and changed["evidence"]["pairs"] >= 8
     assert data["gate"]["cases_paired"] == 2 and data["gate"]["exit_status"] == 1
     suite = [one for one in data["verdicts"] if one["node_id"].startswith("a.suite.yaml")]
     paired = {one["metric"] for one in suite if one["evidence"]}
@@ -101,7 +111,7 @@ def test_a_slowdown_fails_its_case_alone_in_every_output(
     assert comment.splitlines()[1] in (pytester.path / "summary.md").read_text().splitlines()
     errors = [line for line in result.outlines if line.startswith("::error ")]
     assert [line.partition("::round")[0] for line in errors] == [
-        "::error file=test_plain.py,line=4,title=test_changed%3A regressed"
+        "::error file=test_plain.py,line=5,title=test_changed%3A regressed"
     ]
     assert not list(pytester.path.glob("baselines/*/Linux*/*.json")), "a run that failed is no baseline"
     assert len(list(pytester.path.glob("baselines/*/rejected/*/*.json"))) == 1

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from tests.base.repositories import commit, git, repository, worktrees
+from tests.plugin.conftest import QUIET
 
 Bench = Callable[..., pytest.RunResult]
-QUIET = ("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest")
 ENGINE = "def work(count):\n    return sum(range(count))\n"
 PLAIN = """
 from engine import work

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -23,6 +24,8 @@ from lmbench.store.runs import read_run
 Bench = Callable[..., pytest.RunResult]
 SPEED = "a.suite.yaml::speed[stub-fake-none]"
 SIZE = "a.suite.yaml::size[stub-fake-none]"
+LONG_S = 600.0
+"""A limit for what ends as soon as it is there; a loaded machine does not reach it."""
 
 
 def put(pytester: pytest.Pytester, text: str, name: str = "a.suite.yaml") -> Path:
@@ -59,6 +62,20 @@ def rescale(path: Path, *, times: float, sizes: float) -> None:
             if metric["value"] is not None:
                 metric["value"] *= factor
     path.write_text(json.dumps(data))
+
+
+def until_the_second_cell_hangs(session: subprocess.Popen[Any], folder: Path) -> Path:
+    """The journal, once the first cell's record is in it and another worker has begun."""
+    workers: set[int] = set()
+    while session.poll() is None:
+        for child in psutil.Process(session.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                workers |= {child.pid} if "lmbench.run.worker" in child.cmdline() else set()
+        for journal in folder.glob("reports/journal/*.jsonl"):
+            if len(workers) > 1 and '"kind":"record"' in journal.read_text():
+                return journal
+        time.sleep(0.02)
+    raise AssertionError(f"the session ended with status {session.returncode} before it came there")
 
 
 def test_a_run_is_stored_compared_and_reported(bench: Bench, pytester: pytest.Pytester) -> None:
@@ -174,21 +191,16 @@ def test_a_killed_session_leaves_every_finished_case_readable(pytester: pytest.P
     edit(pytester, "backend: fake}", "backend: [fake, stuck]}")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "a.suite.yaml"]
     session = subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    journal: list[Path] = []
-    for _ in range(600):
-        journal = list(pytester.path.glob("reports/journal/*.jsonl"))
-        if journal and '"kind":"record"' in journal[0].read_text():
-            break
-        time.sleep(0.1)
+    journal = until_the_second_cell_hangs(session, pytester.path)
     family = psutil.Process(session.pid).children(recursive=True)
     os.kill(session.pid, signal.SIGKILL)
     session.wait()
-    _, alive = psutil.wait_procs(family, timeout=10)
+    _, alive = psutil.wait_procs(family, timeout=LONG_S)
     assert alive == []
-    run = read_run(journal[0])
+    run = read_run(journal)
     assert [record.case.node_id for record in run.records] == [SPEED]
     assert run.complete is False
-    rebuilt = [sys.executable, "-m", "lmbench", "report", str(journal[0]), "--out", "rebuilt"]
+    rebuilt = [sys.executable, "-m", "lmbench", "report", str(journal), "--out", "rebuilt"]
     assert subprocess.run(rebuilt, cwd=pytester.path, check=False, capture_output=True).returncode == 0
     assert "speed[stub-fake-none]" in (pytester.path / "rebuilt" / "root--a.csv").read_text()
 
@@ -199,14 +211,9 @@ def test_ctrl_c_keeps_the_finished_cases(pytester: pytest.Pytester) -> None:
     edit(pytester, "backend: fake}", "backend: [fake, stuck]}")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "a.suite.yaml", "--benchmark-autosave"]
     session = subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    for _ in range(600):
-        found = list(pytester.path.glob("reports/journal/*.jsonl"))
-        if found and '"kind":"record"' in found[0].read_text():
-            break
-        time.sleep(0.1)
-    time.sleep(3)  # the first cell is over, and the second hangs
+    until_the_second_cell_hangs(session, pytester.path)
     session.send_signal(signal.SIGINT)
-    output, _ = session.communicate(timeout=60)
+    output, _ = session.communicate(timeout=LONG_S)
     assert session.returncode == pytest.ExitCode.INTERRUPTED
     (path,) = runs(pytester)
     run = read_run(path)

@@ -10,11 +10,11 @@ from click.testing import CliRunner
 from lmbench.cli.main import cli
 from lmbench.measure.machine import machine_class
 from lmbench.store.files import list_all
-from tests.plugin.conftest import SUITE, write
+from tests.plugin.conftest import QUIET, SUITE, write
 
 FLAG = "--benchmark-storage"
 PLAIN = "def test_plain(benchmark):\n    benchmark(sum, range(9))\n"
-QUICK = ("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest", "--benchmark-autosave")
+QUICK = (*QUIET, "--benchmark-autosave")
 
 
 @pytest.fixture
@@ -33,26 +33,26 @@ def test_without_configuration_suites_store_where_the_commands_look(empty: pytes
     write(empty, SUITE)
     plain(empty)
     mine = machine_class().slug
-    done = empty.runpytest_subprocess(*QUICK, "--benchmark-compare", timeout=120)
+    done = empty.runpytest_subprocess(*QUICK, "--benchmark-compare")
     done.stdout.fnmatch_lines([f"lmbench storage: baselines/{mine} (the default)"])
     assert len(list_all(empty.path / "baselines" / mine)) == 1
     assert not (empty.path / ".benchmarks").exists(), "pytest-benchmark's own folder was made by this session and is empty"
     for verb in (("baseline", "list"), ("report",), ("site",), ("records", "list"), ("export", "csv")):
         result = CliRunner().invoke(cli, list(verb))
         assert (result.exit_code, "no stored run" in result.output) == (0, False), result.output
-    again = empty.runpytest_subprocess(*QUICK, "test_plain.py", timeout=120)
+    again = empty.runpytest_subprocess(*QUICK, "test_plain.py")
     assert "lmbench storage" not in again.stdout.str(), "a session without suites is not spoken to"
     assert len(list_all(empty.path / "baselines" / mine)) == 2, "its runs join those that lie there"
 
 
 def test_a_session_without_suites_is_left_to_pytest_benchmark_and_suites_join_its_runs(empty: pytest.Pytester) -> None:
     plain(empty)
-    done = empty.runpytest_subprocess(*QUICK, timeout=120)
+    done = empty.runpytest_subprocess(*QUICK)
     assert "lmbench" not in done.stdout.str().partition("collected")[2]
     assert len(list_all(empty.path / ".benchmarks")) == 1
     assert not (empty.path / "baselines").exists()
     write(empty, SUITE)
-    joined = empty.runpytest_subprocess(*QUICK, "--lmbench-reports=none", timeout=120)
+    joined = empty.runpytest_subprocess(*QUICK, "--lmbench-reports=none")
     joined.stdout.fnmatch_lines(["lmbench storage: .benchmarks (which holds runs)"])
     assert len(list_all(empty.path / ".benchmarks")) == 2
     assert not (empty.path / "baselines").exists()
@@ -63,7 +63,7 @@ def test_a_configured_storage_is_the_same_from_a_subfolder(empty: pytest.Pyteste
     suites = empty.mkdir("suites")
     (suites / "a.suite.yaml").write_text(SUITE)
     monkeypatch.chdir(suites)
-    done = empty.runpytest_subprocess(*QUICK, "--lmbench-reports=none", timeout=120)
+    done = empty.runpytest_subprocess(*QUICK, "--lmbench-reports=none")
     done.stdout.fnmatch_lines([f"lmbench storage: {empty.path}/our runs (configured in tox.ini)"])
     assert [file.path.parent.parent for file in list_all(empty.path / "our runs")] == [empty.path / "our runs"]
     assert sorted(path.name for path in Path().iterdir()) == ["a.suite.yaml"]

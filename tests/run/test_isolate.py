@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -158,16 +157,12 @@ def test_ctrl_c_leaves_no_worker_behind(tmp_path: Path) -> None:
         "from lmbench.plan.case import Case\nfrom lmbench.run.execute import Setting\n"
         f"CASE = Case.from_json({case(crash='hang').to_json()!r})\nSETTING = Setting(environment='e', machine_class='m')\n"
     )
-    parent = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, stderr=subprocess.DEVNULL)
-    family = psutil.Process(parent.pid)
-    for _ in range(200):
-        if len(family.children()) and any("lmbench.run.worker" in part for part in family.children()[0].cmdline()):
-            break
-        time.sleep(0.05)
-    workers = family.children(recursive=True)
-    assert workers
-    time.sleep(0.5)
-    parent.send_signal(signal.SIGINT)
-    parent.wait(20)
-    _, alive = psutil.wait_procs(workers, timeout=10)
+    command = [sys.executable, "-u", "-c", script]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline(), "the worker, or the wait for it, says something"
+        workers = psutil.Process(parent.pid).children(recursive=True)
+        assert any("lmbench.run.worker" in part for part in workers[0].cmdline())
+        parent.send_signal(signal.SIGINT)
+    _, alive = psutil.wait_procs(workers, timeout=600)
     assert alive == []

@@ -100,7 +100,7 @@ def serving(options: Options | None = None, tls: ssl.SSLContext | None = None) -
 
     thread = threading.Thread(target=asyncio.run, args=(run(),), daemon=True)
     thread.start()
-    assert started.wait(60)
+    assert started.wait(600)
     try:
         yield holder["port"], holder["server"]
     finally:

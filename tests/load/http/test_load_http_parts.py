@@ -193,10 +193,10 @@ def test_a_timer_is_never_early_and_can_be_moved(plain: bool) -> None:
         begun = CLOCK.now()
         one.at(begun + 1000)
         one.at(begun + 0.0123)
-        await asyncio.wait_for(done.wait(), 60)
+        await asyncio.wait_for(done.wait(), 600)
         done.clear()
         one.at(begun)  # has passed
-        await asyncio.wait_for(done.wait(), 60)
+        await asyncio.wait_for(done.wait(), 600)
         one.at(CLOCK.now() + 0.01)
         one.close()
         await asyncio.sleep(0.05)
@@ -214,9 +214,9 @@ def test_the_heart_sees_what_stopped_the_loop() -> None:
         since = heart.beats
         CLOCK.sleep_until(CLOCK.now() + 0.2)
         assert heart.worst_s(since, CLOCK.now()) >= 0.18  # overdue, and not yet beaten
-        await asyncio.sleep(0.05)
+        while heart.beats == since or heart.worst_s(heart.beats, CLOCK.now()) >= 0.18:
+            await asyncio.sleep(0.05)  # it beats again, as soon as it gets a CPU
         assert heart.worst_s(since, CLOCK.now()) >= 0.18
-        assert heart.worst_s(heart.beats, CLOCK.now()) < 0.18
         assert len(beats) == heart.beats > since
         heart.stop()
 
