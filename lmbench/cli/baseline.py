@@ -163,7 +163,7 @@ def prune(keep: int, storage: str | None, *, rejected: bool, dry_run: bool) -> N
     for file in doomed:
         click.echo(f"{'would delete' if dry_run else 'deleted'} {file.path}")
         if not dry_run:
-            file.path.unlink()
+            file.path.unlink(missing_ok=True)
     for file, why in (item for one in found for item in one.spared.items()):
         click.echo(f"kept {file.path}: {why}")
     total = sum(len(files) for files in groups.values())

@@ -37,10 +37,9 @@ from lmbench.measure.machine import machine_class
 from lmbench.store.history import (
     History,
     Pin,
-    append_bridge,
-    append_pin,
     append_retirement,
     history_path,
+    move_pin,
     read_history,
 )
 from lmbench.store.renames import renamed_history
@@ -84,7 +83,7 @@ def pin(commit: str, path: Path | None) -> None:
     if known.pins:
         raise click.UsageError(f"{where} is pinned to {known.pins[-1].commit[:10]}; use `lmbench history repin` to move it")
     chosen = _commit(commit)
-    append_pin(where, Pin(commit=chosen, at=utc_now()))
+    move_pin(where, Pin(commit=chosen, at=utc_now()), after=None)
     click.echo(f"{where}: pinned to {chosen[:10]}")
 
 
@@ -105,8 +104,7 @@ def repin(commit: str, path: Path | None) -> None:
             f"Check out {commit} and run: pytest suites/ --lmbench-gate=pinned --lmbench-gate-pair=all --lmbench-history"
         )
     settled = [one for one in findings(known) if one.kind in (ALARM, SILENT)]
-    append_bridge(where, joining)
-    append_pin(where, Pin(commit=new, at=utc_now()))
+    move_pin(where, Pin(commit=new, at=utc_now()), after=known.pins[-1].commit, joining=joining)
     click.echo(f"{where}: pinned to {new[:10]}, joined by {len(joining.cells)} ratios")
     for one in settled:
         click.echo(f"settled by the new pin: {_sentence(one)}")

@@ -11,6 +11,7 @@ So a run that fails or is killed takes nothing of an earlier one away, and its o
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
@@ -44,10 +45,11 @@ class Artifacts:
     def begin(self) -> None:
         """Set aside what runs of this case that were killed have left; only the newest of them is kept."""
         for kind, suffix in PARTIAL.items():
-            for left in sorted(self.folder.glob(f"{escape(self.name)}.*.{suffix}"), key=lambda path: path.stat().st_mtime):
+            for left in sorted(self.folder.glob(f"{escape(self.name)}.*.{suffix}"), key=_age):
                 pid = left.name.removeprefix(f"{self.name}.").removesuffix(f".{suffix}")
                 if pid.isdecimal() and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid))):
-                    left.replace(self.folder / f"{self.name}.{UNFINISHED[kind]}")
+                    with suppress(FileNotFoundError):  # another process has set it aside
+                        left.replace(self.folder / f"{self.name}.{UNFINISHED[kind]}")
 
     def settle(self, folder: Path | None = None) -> Path | None:
         """Give this run's files the case's own name, in `folder` where it is given; the request log, if there is one."""
@@ -62,6 +64,13 @@ class Artifacts:
 
     def _running(self, kind: str) -> Path:
         return self.folder / f"{self.name}.{os.getpid()}.{PARTIAL[kind]}"
+
+
+def _age(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def artifacts_of(case: Case, folder: Path) -> Artifacts:

@@ -26,7 +26,8 @@ class Sampler:
 
     `start` returns after the first sample, so that its start-up is over before anything is timed. `path` keeps
     the raw lines; without it they lie in a temporary folder that `stop` deletes. The process ends by itself when
-    this one does. A sampler that fails never raises: `stop` gives Samples whose `problem` says what happened.
+    this one does, and then deletes that folder: it leads a session of its own, so that a kill of this one's group
+    does not take it along. A sampler that fails never raises: `stop` gives Samples whose `problem` says what happened.
     """
 
     def __init__(self, pid: int, *, hz: float = DEFAULT_HZ, path: Path | None = None) -> None:
@@ -46,16 +47,28 @@ class Sampler:
     def start(self) -> None:
         if self._process is not None or self._samples is not None:
             raise WorkerError("this sampler was started before; make a new one")
+        try:
+            self._begin()
+        except OSError as error:
+            self._samples = parse([], f"the sampler cannot start: {error.strerror or error}")
+            self._folder.close()
+
+    def _begin(self) -> None:
+        own = None
         if self._path is None:
-            self._path = self._folder.enter_context(scratch("sampler")) / "samples.jsonl"
+            own = self._folder.enter_context(scratch("sampler"))
+            self._path = own / "samples.jsonl"
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        options = json.dumps({"pid": self._pid, "hz": self._hz, "path": str(self._path), "parent": os.getpid()})
+        options = {"pid": self._pid, "hz": self._hz, "path": str(self._path), "parent": os.getpid()}
+        if own is not None:
+            options["folder"] = str(own.parent)
         # -P: a json.py in the current folder must not replace the standard library's.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "lmbench.measure.sampler_main", options],
+            [sys.executable, "-P", "-m", "lmbench.measure.sampler_main", json.dumps(options)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            start_new_session=True,
         )
         if self._process.stdout is not None:
             select.select([self._process.stdout], [], [], READY_TIMEOUT_S)

@@ -6,6 +6,8 @@ other line a row; totals (names in _s, _j, _switches) count from an arbitrary or
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import json
 import os
@@ -13,6 +15,7 @@ import select
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from lmbench.measure.clock import CLOCK, process_cpu_s
@@ -28,6 +31,11 @@ USS_SHARE = 0.004
 """Largest share of one core spent on USS; a costlier target is read less often."""
 FLUSH_S = 1.0
 READY = b"ready\n"
+PR_SET_PDEATHSIG = 1
+PARENT_CHECK_S, PARENT_END_S = 0.02, 5.0
+"""A process that is ending closes its pipes a moment before it is gone; how often and how long to look."""
+STOPPED = "stopped"
+"""The parent asked for it: it reads the file and deletes it."""
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
@@ -97,8 +105,8 @@ class Probes:
         return {"uss_bytes": uss}
 
 
-def run(pid: int, hz: float, path: str, parent: int) -> int:
-    """Sample until stdin says or closes, the root ends or the parent is gone; returns the exit status."""
+def run(pid: int, hz: float, path: str, parent: int) -> str:
+    """Sample until stdin says or closes, the root ends or the parent is gone; returns which of them it was."""
     start, period = CLOCK.now(), 1.0 / hz
     probes = Probes(pid)
     with open(path, "w", encoding="utf-8") as stream:  # noqa: PTH123  pathlib costs the start-up time
@@ -122,7 +130,7 @@ def run(pid: int, hz: float, path: str, parent: int) -> int:
         if last is not None:
             _write(stream, last)
         _write(stream, {"kind": "footer", "why": why, **probes.footer()})
-    return 0
+    return why
 
 
 def _wait(moment: float, parent: int) -> str:
@@ -132,8 +140,28 @@ def _wait(moment: float, parent: int) -> str:
     """
     readable, _, _ = select.select([0], [], [], max(moment - CLOCK.now(), 0.0))
     if readable:
-        return "stopped" if os.read(0, 1) else "the parent closed the pipe"
+        return STOPPED if os.read(0, 1) else "the parent closed the pipe"
     return "" if os.getppid() == parent else "the parent ended"
+
+
+def _wake_with_parent() -> None:
+    """Let the parent's end continue this process where it is paused: else it would never notice (prctl(2))."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
+
+
+def _clear(folder: str, parent: int) -> None:
+    """Delete the folder of a parent that has died; one that lives does it itself."""
+    os.close(1)  # nobody waits for a first sample any more
+    deadline = CLOCK.now() + PARENT_END_S
+    while os.getppid() == parent and CLOCK.now() < deadline:
+        if select.select([0], [], [], PARENT_CHECK_S)[0] and os.read(0, 1):
+            return  # it lives and asks to stop
+        CLOCK.sleep_until(CLOCK.now() + PARENT_CHECK_S)
+    if os.getppid() != parent:
+        from lmbench.base.scratch import remove
+
+        remove(Path(folder))
 
 
 def _write(stream: Any, value: dict[str, Any]) -> None:
@@ -141,12 +169,20 @@ def _write(stream: Any, value: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    """Entry point: one argument, a JSON object with pid, hz, path and parent."""
+    """Entry point: one argument, a JSON object with pid, hz, path, parent and the folder to leave nothing of."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # they reach a whole group
         signal.signal(number, signal.SIG_IGN)  # the parent ends this process in order
     gc.disable()
+    _wake_with_parent()
     options = json.loads(sys.argv[1])
-    return run(int(options["pid"]), float(options["hz"]), str(options["path"]), int(options["parent"]))
+    parent, folder = int(options["parent"]), options.get("folder")
+    why = ""
+    try:
+        why = run(int(options["pid"]), float(options["hz"]), str(options["path"]), parent)
+    finally:
+        if folder is not None and why != STOPPED:
+            _clear(str(folder), parent)
+    return 0
 
 
 if __name__ == "__main__":

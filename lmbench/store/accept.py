@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lmbench.base.errors import StoreError
+from lmbench.base.locks import exclusive
 from lmbench.record.record import FULL, OK, Record
 from lmbench.store.files import StoredFile, save
 from lmbench.store.plain import read_tests
@@ -58,6 +59,13 @@ def accept_run(storage: Path, file: StoredFile, run: StoredRun, *, reason: str, 
     acceptance = Acceptance(
         reason=reason, at=at, was=str(file.path.relative_to(storage)), because=str(run.info.get(REJECTED_BECAUSE, ""))
     )
+    with exclusive(file.path.parent):
+        return _moved(storage, file, acceptance)
+
+
+def _moved(storage: Path, file: StoredFile, acceptance: Acceptance) -> Path:
+    if not file.path.exists():
+        raise StoreError(f"{file.path}: found it gone; another process has accepted or deleted it; see `lmbench baseline list`")
     data = _content(file.path)
     own = data.setdefault("lmbench", {"schema_version": RUN_SCHEMA_VERSION})
     own["run"] = {"complete": True, **own.get("run", {}), ACCEPTED: asdict(acceptance)}

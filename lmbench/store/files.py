@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import tempfile
@@ -14,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmbench.base.errors import StoreError
+from lmbench.base.locks import exclusive
 
 REJECTED, IMPORTED = "rejected", "imported"
 BASELINE = "baseline"
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 _NUMBERED = re.compile(r"(\d{4,})_.*\.json")
 
 
@@ -75,18 +78,34 @@ def next_number(folder: Path) -> int:
 def publish(temporary: Path, folder: Path, name: str) -> Path:
     """Move `temporary` to `<folder>/NNNN_<name>.json` under the next free number and return the new path.
 
-    The file appears whole or not at all and never replaces another, also when several processes publish at once.
-    `temporary` must lie on the same file system.
+    The file appears whole or not at all and never replaces another, also when several processes publish at once: the
+    folder's lock is held from the look at its numbers to the new name, so that no number comes twice, under whatever
+    name. A process that dies on the way has taken no number. `temporary` must lie on the same file system.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    while True:
-        target = folder / f"{next_number(folder):04d}_{name}.json"
-        try:
-            os.link(temporary, target)
-        except FileExistsError:
-            continue
-        temporary.unlink()
-        return target
+    with exclusive(folder):
+        while True:
+            target = folder / f"{next_number(folder):04d}_{name}.json"
+            try:
+                _give_name(temporary, target)
+            except FileExistsError:  # of somebody who takes no lock
+                continue
+            return target
+
+
+def _give_name(temporary: Path, target: Path) -> None:
+    """Rename `temporary`; FileExistsError where `target` is there. Some file systems have no hard links."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        if target.exists():
+            raise FileExistsError(target) from None
+        temporary.rename(target)
+        return
+    temporary.unlink()
 
 
 def save(folder: Path, name: str, data: bytes | str) -> Path:

@@ -20,6 +20,7 @@ from typing import Any
 
 from lmbench.base.errors import StoreError
 from lmbench.base.files import append_line
+from lmbench.base.locks import exclusive
 
 HISTORY_VERSION, RETIRE_VERSION = 1, 2
 
@@ -96,14 +97,29 @@ def append_pin(path: Path, pin: Pin) -> None:
     _append(path, "pin", asdict(pin))
 
 
-def append_night(path: Path, night: Night) -> None:
-    """Add a night."""
-    _append(path, "night", asdict(night))
-
-
 def append_bridge(path: Path, bridge: Bridge) -> None:
     """Join two pins."""
     _append(path, "bridge", asdict(bridge))
+
+
+def move_pin(path: Path, pin: Pin, *, after: str | None, joining: Bridge | None = None) -> None:
+    """Pin a commit, joined to the nights before by `joining`, as one step.
+
+    Raises StoreError when the pin is not `after` (None: no pin yet) any more: another process has moved it meanwhile.
+    """
+    with exclusive(path.parent):
+        pins = read_history(path).pins
+        found = pins[-1].commit if pins else None
+        if found != after:
+            raise StoreError(f"{path}: found the pin {found}; expected {after or 'none'}; it was moved meanwhile, start again")
+        if joining is not None:
+            _write(path, "bridge", asdict(joining))
+        _write(path, "pin", asdict(pin))
+
+
+def append_night(path: Path, night: Night) -> None:
+    """Add a night."""
+    _append(path, "night", asdict(night))
 
 
 def append_retirement(path: Path, retirement: Retirement) -> None:
@@ -171,6 +187,11 @@ def _cells(data: Sequence[Mapping[str, Any]]) -> tuple[CellRatio, ...]:
 
 
 def _append(path: Path, kind: str, content: Mapping[str, Any], *, version: int = HISTORY_VERSION) -> None:
+    with exclusive(path.parent):  # else one process could cut off the line that another is writing
+        _write(path, kind, content, version=version)
+
+
+def _write(path: Path, kind: str, content: Mapping[str, Any], *, version: int = HISTORY_VERSION) -> None:
     entry = {"kind": kind, "schema_version": version, **content}
     _mend(path)
     append_line(path, json.dumps(entry, allow_nan=False, separators=(",", ":")))

@@ -14,6 +14,7 @@ from typing import Any
 
 from lmbench.base.digest import digest
 from lmbench.base.errors import StoreError
+from lmbench.base.locks import exclusive
 from lmbench.record.codec import to_json
 from lmbench.record.record import ERROR, Record
 from lmbench.store.files import IMPORTED, number_of, save
@@ -55,6 +56,11 @@ def import_runs(files: Sequence[Path], storage: Path, left_out: Callable[[str], 
     damaged one in the storage is an error too, unless `left_out` takes what is wrong with it: what it holds may come twice.
     """
     runs = [_checked(path) for path in files]
+    with exclusive(storage):  # what is known is known until the new files are there
+        return _imported(runs, storage, left_out)
+
+
+def _imported(runs: Sequence[StoredRun], storage: Path, left_out: Callable[[str], None] | None) -> list[Import]:
     known: dict[str, set[str]] = {}
     for record in (record for run in runs for record in run.records):
         if record.machine_class not in known:

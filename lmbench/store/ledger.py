@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from lmbench.base.catalogue import METRICS
 from lmbench.base.errors import ConfigError, Problem
 from lmbench.base.files import write_atomically
+from lmbench.base.locks import exclusive
 from lmbench.base.registry import nearest
 
 LEDGER = Path("baselines") / "changes.yaml"
@@ -73,6 +74,12 @@ def append_change(path: Path, change: Change) -> None:
 
     Raises ConfigError, and leaves the file alone, when it is not valid or would not be with the entry.
     """
+    with exclusive(path.parent):
+        write_atomically(path, _with(path, change))
+
+
+def _with(path: Path, change: Change) -> str:
+    """The file's text with one entry more."""
     written = _text(path) if path.exists() else HEAD
     before = _parse(path, written)
     if written and not written.endswith("\n"):
@@ -85,7 +92,7 @@ def append_change(path: Path, change: Change) -> None:
         raise ConfigError([_unfit(path, "; ".join(problem.found for problem in error.problems))]) from error
     if not fits:
         raise ConfigError([_unfit(path, "a document that ends in something else")])
-    write_atomically(path, after)
+    return after
 
 
 def _text(path: Path) -> str:

@@ -185,3 +185,38 @@ def test_the_harness_measures_itself() -> None:
 
 def test_counted_work_counts() -> None:
     assert counted_work(3) == 3000
+
+
+LEAVES = """
+import os, sys, tempfile
+from lmbench.measure.clock import CLOCK
+from lmbench.measure.sampler import Sampler
+sampler = Sampler(os.getpid())
+sampler.start()
+if sys.argv[1] == "paused":
+    sampler.pause()
+print(sampler.pid, flush=True)
+CLOCK.sleep_until(CLOCK.now() + 60)
+"""
+
+
+@pytest.mark.parametrize("state", ["running", "paused"])
+def test_a_sampler_whose_parents_group_is_killed_leaves_no_folder_and_no_process(tmp_path: Path, state: str) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    parent = subprocess.Popen(
+        [sys.executable, "-c", LEAVES, state], stdout=subprocess.PIPE, env=environment, start_new_session=True
+    )
+    assert parent.stdout is not None
+    sampler = int(parent.stdout.readline())
+    assert [path.name.startswith("lmbench-sampler-") for path in tmp_path.iterdir()] == [True]
+    os.killpg(parent.pid, signal.SIGKILL)
+    parent.wait()
+    assert wait_for_end(sampler)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sampler_that_cannot_start_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with Sampler(os.getpid(), path=tmp_path / "file" / "samples.jsonl") as sampler:
+        pass
+    assert "the sampler cannot start: " in sampler.stop().problem
