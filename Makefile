@@ -18,10 +18,12 @@ SUITE ?= suites/quick.suite.yaml
 RUNS ?= 5
 LOADS ?= idle busy
 JOBS ?= $(shell nproc)
+KILLS ?= 40
+CHAOS_MINUTES ?= 10
 AXE := node_modules/axe-core/axe.min.js
 AXE_VERSION := 4.14.1
 
-.PHONY: help bench test check floors browser perf spread gate-experiment clean
+.PHONY: help bench test check floors browser perf spread chaos gate-experiment clean
 help:            ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -75,6 +77,9 @@ spread: $(STAMP) ## how far headline metrics move from run to run: RUNS=5 of SUI
 
 gate-experiment: $(STAMP)  ## the gate's error rates here: 50 cases unchanged and slowed, for MINUTES=60 under LOAD=busy (none, starved); prints a table
 	$(BIN)/python -m tests.perf.gate_experiment run --minutes $(MINUTES) --load $(LOAD) --out build/gate-$(LOAD).jsonl
+
+chaos: $(STAMP)  ## KILLS=40 kills at random moments (SEED=7 again), in at most CHAOS_MINUTES=10: what is lost and what is left
+	$(BIN)/python -m tests.chaos.campaign --kills $(KILLS) --minutes $(CHAOS_MINUTES) $(if $(SEED),--seed $(SEED))
 
 clean:           ## remove the virtual environments
 	rm -rf $(VENV) $(FLOORS)
