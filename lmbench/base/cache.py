@@ -16,6 +16,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from lmbench.base.digest import digest
+from lmbench.base.files import IN_THE_WAY, UNWRITABLE
 from lmbench.base.scratch import remove, scratch
 
 KEY_FILE = "key.json"
@@ -39,12 +40,22 @@ def cache_root() -> Path:
     return Path(override) if override else user_cache_path("lmbench", appauthor=False)
 
 
-def build_once(kind: str, key: Mapping[str, object], build: Callable[[Path], None]) -> Path:
+def build_once(kind: str, key: Mapping[str, object], build: Callable[[Path], None], *, keep: bool = False) -> Path:
     """Return the folder for (`kind`, `key`), calling `build(folder)` first if it is not there yet.
 
     `build` fills a temporary folder that is renamed into place when it returns, so that a crash never
-    leaves half an entry; a file lock makes concurrent processes wait for one builder.
+    leaves half an entry; a file lock makes concurrent processes wait for one builder. Where the cache cannot be written,
+    as on a full disk, the entry is built for this process alone, unless it is to be kept (`keep`).
     """
+    try:
+        return _build_in_cache(kind, key, build)
+    except OSError as error:
+        if keep or error.errno not in (*UNWRITABLE, *IN_THE_WAY):
+            raise
+    return build_for_now(kind, key, build)
+
+
+def _build_in_cache(kind: str, key: Mapping[str, object], build: Callable[[Path], None]) -> Path:
     target = cache_root() / kind / digest(key)
     if target.is_dir():
         return target
@@ -90,8 +101,11 @@ def entries(kind: str = "*") -> Iterator[CacheEntry]:
         folder = key_file.parent
         if folder.name.startswith("."):
             continue
-        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        key = json.loads(key_file.read_text(encoding="utf-8"))
+        try:
+            size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+            key = json.loads(key_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # deleted meanwhile by another process, or damaged
+            continue
         yield CacheEntry(kind=folder.parent.name, digest=folder.name, key=key, path=folder, size_bytes=size)
 
 
@@ -100,7 +114,7 @@ def clear(kind: str | None = None) -> int:
     freed = 0
     for entry in list(entries()):
         if kind is None or entry.kind == kind:
-            shutil.rmtree(entry.path)
+            shutil.rmtree(entry.path, ignore_errors=True)
             freed += entry.size_bytes
     return freed
 

@@ -1,11 +1,29 @@
-"""Writing files so that a reader sees the old content or the new, never half of either."""
+"""Writing files so that a reader sees the old content or the new, never half of either; and the lock of a folder."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from io import FileIO
 from pathlib import Path
+
+UNWRITABLE = (errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPERM, errno.EROFS)
+"""What a disk or a folder has against being written: another place may be better."""
+IN_THE_WAY = (errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENOTDIR)
+"""A file stands where a folder should be, or the other way round."""
+
+LOCK_FILE = ".lmbench.lock"
+"""Only where the file system locks no folders, as NFS does not."""
+
+
+def why(error: OSError) -> str:
+    """'No space left on device': the reason without the path, which stands elsewhere in a message."""
+    return error.strerror or str(error) or type(error).__name__
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
@@ -36,9 +54,54 @@ def write_together(files: Mapping[Path, bytes | str]) -> list[Path]:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line to `path` and sync it, so that a later kill cannot lose it."""
+    """Append one line to `path` and sync it, so that a later kill cannot lose it. A line that fails leaves nothing of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as stream:
-        stream.write(line.rstrip("\n").encode() + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+    before = path.stat().st_size if path.exists() else 0
+    try:
+        with path.open("ab", buffering=0) as stream:
+            _write_all(stream, line.rstrip("\n").encode() + b"\n")
+            os.fsync(stream.fileno())
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.truncate(path, before)
+        raise
+
+
+def _write_all(stream: FileIO, data: bytes) -> None:
+    """Every byte: on a disk that fills up the kernel takes a part before it refuses the rest."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[stream.write(rest) or 0 :]
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold the lock of `folder`, which is made if need be, within the block; whoever else wants it waits.
+
+    The kernel frees the lock when its holder dies. It does not nest: a thread that holds it must not ask for it again.
+    Where the file system knows no locks at all the block runs without. Raises OSError when the folder cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        if not _lock(stack, folder, os.O_RDONLY | os.O_DIRECTORY):
+            _lock(stack, folder / LOCK_FILE, os.O_RDWR | os.O_CREAT)
+        yield
+
+
+@contextmanager
+def exclusive_if_possible(folder: Path) -> Iterator[None]:
+    """As `exclusive`; without the lock where the folder cannot be made: whoever writes there will hear of it."""
+    with ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            stack.enter_context(exclusive(folder))
+        yield
+
+
+def _lock(stack: ExitStack, path: Path, flags: int) -> bool:
+    descriptor = -1
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o644)
+        stack.callback(os.close, descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return True
+    return False

@@ -15,14 +15,19 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from io import BufferedRandom, TextIOWrapper
 from pathlib import Path
 from typing import IO
 
 from lmbench.base.signals import waiting_signals
 
 PREFIX = "lmbench-"
+KEPT = f"{PREFIX}kept-"
 MARK = "lmbench-owner.json"
 FILES = "files"
+UNMARKED_S = 60.0
+"""A folder of ours that has no mark after so long will never have one."""
+LEAST_FREE_BYTES = 4 << 20
 ENDED_STATES = ("Z", "X")
 PARENT = "LMBENCH_PARENT"
 """Environment variable of a worker process: whose it is, as `Owner.name`."""
@@ -87,6 +92,32 @@ def scratch(purpose: str) -> Iterator[Path]:
         yield folder
 
 
+def kept_folder() -> Path:
+    """A temporary folder that stays: for what could be written nowhere else. It bears no mark, and nobody clears it."""
+    return Path(tempfile.mkdtemp(prefix=KEPT)).resolve()
+
+
+def unnamed_file(purpose: str) -> TextIOWrapper:
+    """A text file without a name, for what a process prints; in memory where the temporary folder is full."""
+    return os.fdopen(_unnamed(purpose), "w+", errors="replace", encoding="utf-8")
+
+
+def unnamed_bytes(purpose: str) -> BufferedRandom:
+    """As `unnamed_file`, for bytes."""
+    return os.fdopen(_unnamed(purpose), "w+b")
+
+
+def _unnamed(purpose: str) -> int:
+    try:
+        space = os.statvfs(tempfile.gettempdir())
+        if space.f_bavail * space.f_frsize >= LEAST_FREE_BYTES:
+            with tempfile.TemporaryFile(prefix=f"{PREFIX}{purpose}-") as file:
+                return os.dup(file.fileno())
+    except OSError:
+        pass
+    return os.memfd_create(purpose)
+
+
 @contextmanager
 def marked_folder(purpose: str, facts: Mapping[str, str]) -> Iterator[Path]:
     """As `scratch`, with `facts` in its mark; who clears such a folder must know them (see `clear_abandoned`)."""
@@ -142,10 +173,41 @@ def facts_of(path: Path) -> Mapping[str, str]:
 
 def clear_abandoned() -> None:
     """Remove the temporary folders whose makers are dead, but for those whose marks note more than their makers."""
-    for path in sorted(Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{MARK}")):
+    for path in temporary(f"*/{MARK}"):
         with abandoned(path) as found:
             if found is not None and not found.facts:
                 remove(path.parent)
+    for folder in temporary("*/"):
+        _clear_unmarked(folder)
+
+
+def temporary(pattern: str) -> list[Path]:
+    """What of the temporary folder begins with PREFIX and goes on as `pattern`; nothing where no such folder can be used."""
+    try:
+        return sorted(Path(tempfile.gettempdir()).resolve().glob(f"{PREFIX}{pattern}"))
+    except OSError:
+        return []
+
+
+def _clear_unmarked(folder: Path) -> None:
+    """Remove a folder whose maker died between making and marking it: by then it holds nothing but an unread mark."""
+    beginning = folder / f".{MARK}"
+    if folder.name.startswith(KEPT):
+        return
+    with contextlib.suppress(OSError):
+        facts = folder.lstat()
+        # The change time is the kernel's, as is the moment that it is compared with.
+        if facts.st_uid != os.geteuid() or _kernel_now(folder) - facts.st_ctime < UNMARKED_S or (folder / MARK).exists():
+            return
+        if set(folder.iterdir()) <= {beginning}:
+            beginning.unlink(missing_ok=True)
+            folder.rmdir()
+
+
+def _kernel_now(folder: Path) -> float:
+    """The present on the clock that stamps files."""
+    with tempfile.TemporaryFile(dir=folder.parent) as file:
+        return os.fstat(file.fileno()).st_ctime
 
 
 def remove(folder: Path) -> None:

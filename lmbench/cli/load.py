@@ -15,10 +15,13 @@ import click
 from pydantic import ValidationError
 
 from lmbench.base.errors import LmbenchError
+from lmbench.base.files import exclusive_if_possible
+from lmbench.base.scratch import clear_abandoned
 from lmbench.base.signals import ending_signals, only_note_signals
 from lmbench.cli.load_answer import print_record
 from lmbench.cli.load_files import REQUESTS, write_run
 from lmbench.cli.output import console_for
+from lmbench.compare.gate import UNWRITTEN_STATUS
 from lmbench.load.forms import SECONDS
 from lmbench.measure.clock import utc_now
 from lmbench.measure.machine import machine_class
@@ -124,7 +127,8 @@ def load(**given: Any) -> None:
 
     Ctrl-C, SIGTERM and SIGHUP end the run early; what was measured by then is reported. The files of a run that came to its
     end are never replaced by those of one that failed or was interrupted: these go to a folder of that name in --out.
-    Exit status: 0 when done, 1 when the run failed, 2 for a usage error; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
+    Exit status: 0 when done, 1 when the run failed, 2 for a usage error, 9 when a complete run could not write all of its
+    files (each is named, and where the record is); 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     """
     with ending_signals(ctrl_c=True) as endings:
         try:
@@ -138,6 +142,7 @@ def load(**given: Any) -> None:
 
 def _run(case: Case, out: Path, jtl: Path | None) -> int:
     """Run `case`, print and write what it came to; the exit status."""
+    clear_abandoned()
     started_at = utc_now()
     environment = collect()
     setting = Setting(
@@ -157,13 +162,18 @@ def _run(case: Case, out: Path, jtl: Path | None) -> int:
         records=(record,),
     )
     print_record(record, console_for(LOG_WIDTH))
-    files = write_run(run, out, jtl)
+    with exclusive_if_possible(out / REQUESTS):
+        files = write_run(run, out, jtl)
     for path in files.paths:
         click.echo(f"written: {path}")
-    click.echo(f"record: {files.record}")
+    if files.record is not None:
+        click.echo(f"record: {files.record}")
     if files.kept:
         click.echo(files.kept)
-    return FAILED if record.failure else INTERRUPTED if record.details.get("interrupted") else 0
+    for problem in files.problems:
+        click.echo(problem, err=True)
+    complete = UNWRITTEN_STATUS if files.problems else 0
+    return FAILED if record.failure else INTERRUPTED if record.details.get("interrupted") else complete
 
 
 def _case(given: dict[str, Any]) -> Case:

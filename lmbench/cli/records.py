@@ -9,11 +9,12 @@ import click
 from rich.table import Table
 
 from lmbench.cli.output import print_table
-from lmbench.cli.storage import every_option, every_run, left_out
+from lmbench.cli.storage import every_option, every_run, left_out, machine_option, machine_runs
 from lmbench.cli.stored import read_runs
 from lmbench.record.record import OK
 from lmbench.store.imports import import_runs, run_files
 from lmbench.store.place import nothing_in
+from lmbench.store.rescue import restore
 from lmbench.store.runs import StoredRun
 
 LOG_WIDTH = 1000
@@ -27,6 +28,7 @@ def records() -> None:
 
     \b
     lmbench records import gpu-box.json reports/journal/*.jsonl
+    lmbench records restore reports/journal/main.4711.unstored.json
     lmbench records list
     """
 
@@ -51,6 +53,22 @@ def import_files(files: tuple[Path, ...], storage: str | None) -> None:
         click.echo(f"{one.source}: {one.machine_class}: {one.added} new{failed}, {one.known} known{place}")
     added, known = sum(one.added for one in found), sum(one.known for one in found)
     click.echo(f"{added} records came in, {known} were known")
+
+
+@records.command("restore")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@machine_option
+def restore_file(file: Path, storage: str | None) -> None:
+    """Store a run that a session measured and could not store, as on a full disk; the session has named its FILE.
+
+    It gets the next number of the folder where the session would have stored it, and counts as any stored run. FILE is
+    deleted once that is done.
+
+    Exit status: 0 when done, 2 for any other file.
+    """
+    path = restore(file, machine_runs(storage)[1])
+    click.echo(f"stored: {path}")
+    file.unlink(missing_ok=True)
 
 
 @records.command("list")

@@ -11,9 +11,10 @@ from lmbench.compare.tolerance import NOISY
 from lmbench.compare.verdicts import ERROR, REGRESSED, SEVERITY, Verdict, by_case, case_outcome
 
 FAILING = (ERROR, REGRESSED)
-FAILED_STATUS, NOT_DECIDED_STATUS = 1, 8
+FAILED_STATUS, NOT_DECIDED_STATUS, UNWRITTEN_STATUS = 1, 8, 9
 """Exit statuses of a session and of `lmbench compare`: something failed; nothing, or not enough, could be
-decided. The second lies outside pytest's own 0 to 5, and a failure outranks it."""
+decided; all is well, but an output that was asked for could not be written. The second and third lie outside pytest's own
+0 to 5, and what comes first here outranks what comes later."""
 SHIFT_CASES = 5
 SHIFT_REPORTED = 0.05
 

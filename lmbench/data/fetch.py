@@ -66,7 +66,7 @@ def fetch(name: str, progress: Progress) -> Path:
             raise FetchError(f"{name}: {archive.name} could not be unpacked: {fault}") from fault
         shutil.rmtree(scratch)
 
-    return build_once(source.kind, source.key, build) / source.file
+    return build_once(source.kind, source.key, build, keep=True) / source.file
 
 
 def fetched(name: str) -> Path | None:

@@ -21,6 +21,8 @@ import psutil
 from lmbench.plan.case import Case
 from lmbench.suite.slugs import log_name
 
+NOT_KEPT = "not kept: "
+"""How a record's note begins that names a file the run could not write; its measurement stands without it."""
 REQUESTS, SERVER = "jsonl", "server.log"
 PARTIAL = {REQUESTS: "partial.jsonl", SERVER: "partial.server.log"}
 UNFINISHED = {REQUESTS: "unfinished.jsonl", SERVER: "unfinished.server.log"}
@@ -48,7 +50,7 @@ class Artifacts:
             for left in sorted(self.folder.glob(f"{escape(self.name)}.*.{suffix}"), key=_age):
                 pid = left.name.removeprefix(f"{self.name}.").removesuffix(f".{suffix}")
                 if pid.isdecimal() and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid))):
-                    with suppress(FileNotFoundError):  # another process has set it aside
+                    with suppress(OSError):  # another process has set it aside, or the folder takes nothing
                         left.replace(self.folder / f"{self.name}.{UNFINISHED[kind]}")
 
     def settle(self, folder: Path | None = None) -> Path | None:

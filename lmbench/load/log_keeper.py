@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from queue import SimpleQueue
 
+from lmbench.base.files import why
 from lmbench.load.request_log import RequestLogWriter
 from lmbench.load.requests import PENDING, RequestLog
 
@@ -17,29 +18,31 @@ class LogKeeper:
         self._writer = writer
         self._queue: SimpleQueue[Sequence[RequestLog] | None] = SimpleQueue()
         self._fault: OSError | None = None
+        self.problem = ""
+        """Why the log is not whole, once it is finished."""
         self._written, self._sum = 0, 0
         self._thread = threading.Thread(target=self._write, name="lmbench-request-log", daemon=True)
         self._thread.start()
 
     def keep(self, logs: Sequence[RequestLog]) -> None:
-        """Hand requests over to be written; raises OSError when an earlier write failed."""
-        if self._fault is not None:
-            raise self._fault
-        self._queue.put(logs)
+        """Hand requests over to be written. A log that cannot be written stops no run: `finish` tries once more."""
+        if self._fault is None:
+            self._queue.put(logs)
 
     def finish(self, logs: Sequence[RequestLog]) -> None:
         """End the log of a run whose requests are `logs`. It is written anew where it differs from what was handed over.
 
         It differs where an interruption fell between the taking of a request and its hand-over, and after a closed loop of
-        several processes, whose numbers are made dense when it is over.
+        several processes, whose numbers are made dense when it is over; and where an earlier write failed.
         """
         self.close()
-        if self._fault is not None:
-            raise self._fault
         ended = [log for log in logs if log.status != PENDING]
-        if (self._written, self._sum) != (len(ended), _sum(ended)):
-            self._writer.replace(ended)
-        self._writer.sync()
+        try:
+            if self._fault is not None or (self._written, self._sum) != (len(ended), _sum(ended)):
+                self._writer.replace(ended)
+            self._writer.sync()
+        except OSError as error:
+            self.problem = why(error)
 
     def close(self) -> None:
         """Write what was handed over and end the thread; a second call does nothing."""

@@ -30,6 +30,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -92,11 +93,12 @@ class RequestLogWriter:
             self.sync()
             beside.replace(self.path)
         except BaseException:
-            self._stream.close()
+            self.close()
             self._stream = before
             beside.unlink(missing_ok=True)
             raise
-        before.close()
+        with suppress(OSError):
+            before.close()
 
     def sync(self) -> None:
         """Hand everything to the disk itself."""
@@ -104,7 +106,9 @@ class RequestLogWriter:
         os.fsync(self._stream.fileno())
 
     def close(self) -> None:
-        self._stream.close()
+        """What a full disk refused is refused once more here; `sync` has said so."""
+        with suppress(OSError):
+            self._stream.close()
 
     def __enter__(self) -> RequestLogWriter:
         return self

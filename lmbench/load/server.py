@@ -10,7 +10,6 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,8 @@ from urllib.parse import urlsplit
 import psutil
 
 from lmbench.base.errors import WorkloadError
+from lmbench.base.files import why
+from lmbench.base.scratch import unnamed_bytes
 from lmbench.load.guard import KILL_S
 from lmbench.load.masks import blot, masked_command, masked_env
 from lmbench.load.ports import free_port, is_open, listener_pid
@@ -91,6 +92,8 @@ class ManagedServer:
         self._guard: subprocess.Popen[bytes] | None = None
         self._pid: int | None = None
         self._log: IO[bytes] | None = None
+        self.problem = ""
+        """Why the log is not where it was wanted."""
 
     def __enter__(self) -> ManagedServer:
         self.start()
@@ -117,11 +120,7 @@ class ManagedServer:
         if self._guard is not None:
             raise WorkloadError("this server runs already; make a new ManagedServer for a second one")
         self._refuse_taken_port()
-        if self.spec.log is None:
-            self._log = tempfile.TemporaryFile(prefix="lmbench-server-")  # noqa: SIM115 - stop() closes it
-        else:
-            self.spec.log.parent.mkdir(parents=True, exist_ok=True)
-            self._log = self.spec.log.open("w+b")
+        self._log = self._open_log()
         self._guard = subprocess.Popen(
             [sys.executable, *GUARD],
             stdin=subprocess.PIPE,
@@ -135,6 +134,15 @@ class ManagedServer:
         except BaseException:
             self.stop()
             raise
+
+    def _open_log(self) -> IO[bytes]:
+        if self.spec.log is not None:
+            try:
+                self.spec.log.parent.mkdir(parents=True, exist_ok=True)
+                return self.spec.log.open("w+b")
+            except OSError as error:
+                self.problem = f"the server's log, since {self.spec.log.parent} cannot be written ({why(error)})"
+        return unnamed_bytes("server")
 
     def stop(self) -> None:
         """End the server and everything it has started; a second call does nothing."""

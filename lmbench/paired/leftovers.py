@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from lmbench.base.scratch import MARK, PREFIX, Owner, abandoned, clear_abandoned, facts_of, remove
+from lmbench.base.scratch import MARK, Owner, abandoned, clear_abandoned, facts_of, remove, temporary
 from lmbench.run.isolate import kill_workers_of
 
 PURPOSE = "base"
@@ -28,7 +27,7 @@ def clear_left_behind(repository: Path | None = None) -> None:
                 with abandoned(folder / MARK) as its_own:
                     if its_own is not None and its_own.owner == found.owner:
                         remove(folder)
-    for path in sorted(Path(tempfile.gettempdir()).resolve().glob(f"{PREFIX}{PURPOSE}-*/{MARK}")):
+    for path in temporary(f"{PURPOSE}-*/{MARK}"):
         with abandoned(path) as found:
             if found is not None and REPOSITORY in found.facts:
                 _clear_entries(found.owner, path.parent, Path(found.facts[REPOSITORY]))

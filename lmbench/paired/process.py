@@ -6,12 +6,12 @@ import json
 import os
 import selectors
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
 from lmbench.base.errors import WorkerError
+from lmbench.base.scratch import unnamed_file
 from lmbench.measure.clock import CLOCK
 from lmbench.paired.protocol import COLLECTED, HELLO, MODULE, PROGRESS, PROTOCOL, Collected, decode
 from lmbench.run.isolate import HEARTBEAT_S, Place, death, environment_at, kill_group, tail
@@ -23,7 +23,7 @@ class Worker:
     def __init__(self, place: Place, arguments: Sequence[str], *, foreign: Path | None, say: Callable[[str], None]) -> None:
         self.place = place
         self.say = say
-        self._log: IO[str] = tempfile.TemporaryFile("w+", prefix="lmbench-paired-", errors="replace", encoding="utf-8")  # noqa: SIM115 - closed with the worker
+        self._log: IO[str] = unnamed_file("paired")
         commands, self._commands = os.pipe()
         self._events, events = os.pipe()
         try:

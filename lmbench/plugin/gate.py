@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lmbench.base.errors import ConfigError
+from lmbench.base.files import why
 from lmbench.base.units import duration
 from lmbench.compare.decidedness import Decidedness, decidedness, why_not_decided
 from lmbench.compare.history import cell_ratio
@@ -144,16 +145,21 @@ class Gate:
             place = Place(name="base", root=root.resolve(), python=str(python))
             yield Sides(base=place, head=head, arguments=arguments, renames=self.run.renames)
             return
+        ready = False
         try:
             with worktree(base) as checkout:
                 self.notes = checkout.notes
                 self.problems += checkout.notes
                 place = base_place(checkout.root, base, root, python)
                 self._lend(place)
-                renames = self.run.renames
+                renames, ready = self.run.renames, True
                 yield Sides(base=place, head=head, arguments=arguments, foreign=base.toplevel, renames=renames)
         except ConfigError as error:
             raise pytest.UsageError(str(error)) from None
+        except OSError as error:
+            if ready:
+                raise
+            raise pytest.UsageError(f"the gate cannot check out its base: {error}; free the place or set TMPDIR") from None
 
     def _lend(self, base: Place) -> None:
         """Files outside of git that the suites name: without them the base could not even load its suites."""
@@ -187,7 +193,12 @@ class Gate:
         night = Night(
             at=self.run.started_at, commit=self.options.head_commit, pinned=self.options.base.commit, run=self.run.id, cells=cells
         )
-        append_night(path, night)
+        try:
+            append_night(path, night)
+        except OSError as error:
+            what = f"--lmbench-history: {path} cannot be written ({why(error)})"
+            self.run.unwritten.note(f"{what}; the ratios are in the journal and the verdicts of this session", asked=True)
+            return
         self.run.progress.tell(f"history: {len(cells)} ratios appended to {path}")
 
     def _facts(self, paired: int, became: Decidedness, judgement: Judgement, cost: Cost, shift: str | None) -> GateFacts:

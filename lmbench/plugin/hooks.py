@@ -128,9 +128,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         if gate is None:
             mark_failing(config, run.verdicts)
         run.install_storage()
+        _try_junit(config, run)
     try:
         yield
-        session.exitstatus = ended_with(session.config) or session.exitstatus
+        status = int(session.exitstatus) if run is None else run.unwritten.status(int(session.exitstatus))
+        session.exitstatus = ended_with(session.config) or status
     finally:
         if run is not None:
             from lmbench.plugin.outputs import publish
@@ -195,6 +197,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Genera
             summarise(run, terminalreporter)
         for line in unmeasured(config, terminalreporter):
             terminalreporter.write_line(f"lmbench: {line}", yellow=True)
+
+
+def _try_junit(config: pytest.Config, run: Any) -> None:
+    """JUnit's file, guarded; plain sessions never import what guards it."""
+    from lmbench.plugin import unwritten
+
+    unwritten.try_junit(config, run.unwritten)
 
 
 def _has_cases(config: pytest.Config) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,14 @@ from lmbench.plugin.declared import declared
 from lmbench.plugin.endings import status as ended_with
 from lmbench.plugin.gate_options import fail_on
 from lmbench.plugin.options import reports_folder
+from lmbench.plugin.unwritten import asked_for_reports, note_logs
 from lmbench.report.annotations import Spot, commands_for
 from lmbench.report.markdown import LIMIT_BYTES
 from lmbench.report.step_summary import LEAST_BYTES, append_step_summary, headline, render_step_summary, room_in
 from lmbench.report.write import Written, write_run, write_verdicts
 from lmbench.store.journal import Journal
 from lmbench.store.latest import JOURNALS
+from lmbench.store.rescue import last_resorts
 from lmbench.suite.document import Place
 
 if TYPE_CHECKING:
@@ -32,26 +35,13 @@ JOURNALS_KEPT = 20
 
 
 def open_journal(run: Run) -> Journal:
-    """Start the session's journal beside its reports; where nothing can be written there, in lmbench's own cache."""
-    wanted = reports_folder(run.config)
-    try:
-        return _journal(run, wanted or cache_root())
-    except OSError as error:
-        if wanted is None:
-            raise
-        journal = _journal(run, cache_root())
-        run.written.problems.append(
-            f"{wanted}: cannot be written ({error.strerror or error}); what is measured goes to {journal.path}"
-        )
-        return journal
-
-
-def _journal(run: Run, folder: Path) -> Journal:
-    path = folder / JOURNALS / f"{run.id}.jsonl"
-    journal = Journal(path)
+    """Start the session's journal beside its reports; where nothing can be written there, in the next place that takes it."""
+    folder = reports_folder(run.config) or cache_root()
+    journal = Journal(folder / JOURNALS / f"{run.id}.jsonl", lambda: (other / JOURNALS for other in last_resorts()))
     journal.open({**run.to_json(), "failed": []})
-    for old in sorted(path.parent.glob("*.jsonl"))[:-JOURNALS_KEPT]:
-        old.unlink(missing_ok=True)
+    with suppress(OSError):
+        for old in sorted(journal.path.parent.glob("*.jsonl"))[:-JOURNALS_KEPT]:
+            old.unlink(missing_ok=True)
     return journal
 
 
@@ -64,14 +54,18 @@ def requests_folder(run: Run) -> str | None:
 
 def write_files(run: Run) -> Written:
     """Write the reports, where they are wanted and there is something to say."""
-    folder = reports_folder(run.config)
-    if folder is None or run.written.problems or not (run.records or run.verdicts or run.gate_facts):
-        return run.written
-    if not run.opened:
-        return write_verdicts(run.stored(), run.verdicts, folder)
-    written = write_run(run.stored(), run.verdicts, folder)
-    if run.journal is not None and run.journal.problem:
-        written.problems.append(run.journal.problem)
+    folder, written, journal = reports_folder(run.config), run.written, run.journal
+    if journal is not None and journal.problem:
+        written.problems.append(journal.problem)
+        written.refuse(journal.errno or 0)
+    if folder is not None and (run.records or run.verdicts or run.gate_facts):
+        if run.opened:
+            write_run(run.stored(), run.verdicts, folder, written)
+        else:
+            written = write_verdicts(run.stored(), run.verdicts, folder)
+    if written.problems and asked_for_reports(run.config):
+        run.unwritten.asked = True
+    note_logs(run)
     return written
 
 

@@ -33,6 +33,7 @@ from lmbench.plugin.outputs import open_journal, package_of, requests_folder, wr
 from lmbench.plugin.progress import Progress
 from lmbench.plugin.renames import session_renames
 from lmbench.plugin.storage import RunStorage, save_failures
+from lmbench.plugin.unwritten import Unwritten, guard_json
 from lmbench.record.codec import to_json
 from lmbench.record.environment import Environment, collect
 from lmbench.record.record import ERROR as FAILED
@@ -72,6 +73,7 @@ class Run:
         self.problems: list[str] = [*config.stash[LEFT_OUT]] if LEFT_OUT in config.stash else []
         """Stored files that could not be compared with, and why."""
         self.written = Written()
+        self.unwritten = Unwritten()
         self.exitstatus = 0
         self.gate_facts: GateFacts | None = None
         self.finished_at: str | None = None
@@ -246,7 +248,9 @@ class Run:
         """Let pytest-benchmark save through RunStorage."""
         session = getattr(self.config, "_benchmarksession", None)
         if session is not None and hasattr(session.storage, "path"):
-            session.storage = RunStorage(session.storage, self.why_rejected)
+            beside = self.journal.path.parent if self.journal is not None and self.journal.written else None
+            session.storage = RunStorage(session.storage, self.why_rejected, self.unwritten, beside)
+            guard_json(session, self.unwritten, beside)
             if self.opened and any(record.failure is not None for record in self.records.values()):
                 save_failures(self.config, session)
 

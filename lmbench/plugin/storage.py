@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pytest_benchmark.storage.file import FileStorage
 from pytest_benchmark.utils import safe_dumps
 
+from lmbench.base.files import why
+from lmbench.plugin.unwritten import Unwritten, way_back
 from lmbench.store.accept import REJECTED_BECAUSE
 from lmbench.store.files import REJECTED, save
+from lmbench.store.rescue import keep_run
 
 
 class RunStorage(FileStorage):  # type: ignore[misc]
     """Saves below `rejected/` when `why_rejected` gives a reason: such a run is readable but is no baseline."""
 
-    def __init__(self, upstream: FileStorage, why_rejected: Callable[[], str | None]) -> None:
+    def __init__(
+        self,
+        upstream: FileStorage,
+        why_rejected: Callable[[], str | None],
+        unwritten: Unwritten | None = None,
+        beside: Path | None = None,
+    ) -> None:
+        """A run that cannot be saved is noted in `unwritten` and kept elsewhere, in `beside` if that takes it."""
         super().__init__(str(upstream.path), upstream.logger, upstream.default_machine_id)
         self.why_rejected = why_rejected
+        self.unwritten = unwritten or Unwritten()
+        self.beside = beside
 
     @property
     def location(self) -> str:
@@ -37,9 +50,9 @@ class RunStorage(FileStorage):  # type: ignore[misc]
         try:
             target = save(root / self.default_machine_id, name, safe_dumps(output_json, ensure_ascii=True, indent=1))
         except OSError as error:
-            self.logger.error(
-                f"This run is not stored: {root} cannot be written ({error.strerror or error}); see --benchmark-storage"
-            )
+            kept = keep_run(output_json, str((root / self.default_machine_id).relative_to(self.path)), name, self.beside)
+            fault = f"This run is not stored: {root} cannot be written ({why(error)})"
+            self.unwritten.note(f"{fault}; see --benchmark-storage{way_back(kept)}", asked=True)
             return
         if reason:
             self.logger.info(f"Saved benchmark data in: {target} (not a baseline: {reason})")

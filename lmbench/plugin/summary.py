@@ -28,6 +28,7 @@ NARROWEST = 60
 def summarise(run: Run, reporter: pytest.TerminalReporter) -> None:
     """Write the section; nothing when no suite took part."""
     if not run.collected and not run.verdicts and run.gate_facts is None:
+        _unwritten(run, reporter)
         return
     if run.records or run.slow or run.verdicts or run.gate_facts:
         reporter.section("lmbench", sep="-")
@@ -66,6 +67,15 @@ def _files(run: Run, reporter: pytest.TerminalReporter) -> None:
         _say(reporter, f"reports: {problem}", yellow=True)
     if (more := len(run.written.problems) - PROBLEMS_SHOWN) > 0:
         _say(reporter, f"reports: {more} more files could not be written", yellow=True)
+    _unwritten(run, reporter)
+
+
+def _unwritten(run: Run, reporter: pytest.TerminalReporter) -> None:
+    """Every other output that is missing, and what that does to the exit status."""
+    for message in run.unwritten.messages:
+        _say(reporter, message, yellow=True)
+    if (status := run.unwritten.status(run.exitstatus)) != run.exitstatus:
+        _say(reporter, f"exit status {status}: an output that was asked for could not be written", yellow=True)
 
 
 def _contention(run: Run, reporter: pytest.TerminalReporter) -> None:

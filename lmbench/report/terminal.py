@@ -12,6 +12,7 @@ from rich.text import Text
 from lmbench.base.units import UNKNOWN, pretty, pretty_change
 from lmbench.compare.gate import common_shift, summary
 from lmbench.compare.verdicts import ACCEPTED, OK, Verdict
+from lmbench.load.artifacts import NOT_KEPT
 from lmbench.record.record import Record
 from lmbench.report.gate_facts import GateFacts
 from lmbench.report.model import CaseView, Row, case_views, group_skips
@@ -129,7 +130,8 @@ def _case_lines(view: CaseView, width: int) -> Iterator[Text]:
         if row.main or row.outcome in FAILING:
             yield from _row_lines(row, width)
     for note in view.record.notes if view.record else ():
-        yield from wrapped(f"note: {note}", width, INDENT)
+        if not note.startswith(NOT_KEPT):  # a session names each missing file once, for all cases
+            yield from wrapped(f"note: {note}", width, INDENT)
     for outcome in STYLES:
         alike = [row for row in view.rows if row.outcome == outcome and not row.main and outcome not in (*FAILING, OK)]
         if alike:

@@ -26,7 +26,7 @@ def create(name: str, progress: Callable[[str], None]) -> Path:
             progress(f"{name}: installing {what}")
             _run([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--progress-bar", "off", *packages], name)
 
-    return build_once(KIND, key_of(name), fill)
+    return build_once(KIND, key_of(name), fill, keep=True)
 
 
 def remove(name: str) -> int:

@@ -9,7 +9,6 @@ import selectors
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from lmbench.base.environments import python_of
 from lmbench.base.errors import StoreError, Unavailable, WorkerError
 from lmbench.base.git import without_git
 from lmbench.base.registry import BACKENDS
-from lmbench.base.scratch import PARENT, Owner, this_process
+from lmbench.base.scratch import PARENT, Owner, this_process, unnamed_file
 from lmbench.base.signals import ENDING
 from lmbench.measure.clock import CLOCK, utc_now
 from lmbench.plan.case import Case
@@ -51,7 +50,7 @@ def run_isolated(case: Case, setting: Setting, progress: Callable[[str], None], 
     """Run `case` in a worker at `root`. Raises Unavailable; every other failure is in the record."""
     place = root if isinstance(root, Place) else Place(root=root)
     started_at, started = utc_now(), CLOCK.now()
-    with tempfile.TemporaryFile("w+", prefix="lmbench-worker-", errors="replace", encoding="utf-8") as log:
+    with unnamed_file("worker") as log:
         try:
             return _converse(case, setting, progress, place, log)
         except WorkerError as error:

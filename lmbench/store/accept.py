@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lmbench.base.errors import StoreError
-from lmbench.base.locks import exclusive
+from lmbench.base.files import exclusive
 from lmbench.record.record import FULL, OK, Record
 from lmbench.store.files import StoredFile, save
 from lmbench.store.plain import read_tests

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmbench.base.errors import StoreError
-from lmbench.base.locks import exclusive
+from lmbench.base.files import exclusive
 
 REJECTED, IMPORTED = "rejected", "imported"
 BASELINE = "baseline"

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lmbench.base.errors import StoreError
-from lmbench.base.files import append_line
-from lmbench.base.locks import exclusive
+from lmbench.base.files import append_line, exclusive
 
 HISTORY_VERSION, RETIRE_VERSION = 1, 2
 

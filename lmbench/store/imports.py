@@ -14,7 +14,7 @@ from typing import Any
 
 from lmbench.base.digest import digest
 from lmbench.base.errors import StoreError
-from lmbench.base.locks import exclusive
+from lmbench.base.files import exclusive
 from lmbench.record.codec import to_json
 from lmbench.record.record import ERROR, Record
 from lmbench.store.files import IMPORTED, number_of, save

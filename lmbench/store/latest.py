@@ -123,11 +123,11 @@ def from_journals(folder: Path, since: Path, own: str) -> list[Kept]:
     after = since.stat().st_mtime if since.is_file() else 0.0
     entries: list[Kept] = []
     for path in sorted(folder.glob("*.jsonl")):
-        if path.stem == own or path.stat().st_mtime <= after:
-            continue
         try:
+            if path.stem == own or path.stat().st_mtime <= after:
+                continue
             entries += kept_of(read_run(path))
-        except StoreError:
+        except (FileNotFoundError, StoreError):
             continue  # the journal of another session; whoever reads it for itself hears what is wrong with it
     return entries
 

@@ -12,8 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from lmbench.base.catalogue import METRICS
 from lmbench.base.errors import ConfigError, Problem
-from lmbench.base.files import write_atomically
-from lmbench.base.locks import exclusive
+from lmbench.base.files import exclusive, write_atomically
 from lmbench.base.registry import nearest
 
 LEDGER = Path("baselines") / "changes.yaml"

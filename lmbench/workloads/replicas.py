@@ -7,7 +7,6 @@ import os
 import selectors
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from lmbench.base.errors import Unavailable, WorkloadError
+from lmbench.base.scratch import unnamed_file
 from lmbench.measure.clock import Clock
 from lmbench.plan.case import Case
 
@@ -109,7 +109,7 @@ class Replicas:
 
     def _start(self, request: Mapping[str, Any]) -> _Process:
         keep = self._stack.enter_context
-        log = keep(tempfile.TemporaryFile("w+", prefix="lmbench-replica-", errors="replace", encoding="utf-8"))  # noqa: SIM115 - the stack closes it
+        log = keep(unnamed_file("replica"))
         reader, writer = os.pipe()
         answers = keep(os.fdopen(reader, "rb"))
         try:

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from lmbench.base.entry import ENDPOINT
+from lmbench.base.files import why
 from lmbench.base.registry import MODELS
 from lmbench.base.signals import only_note_signals
-from lmbench.load.artifacts import Artifacts, artifacts_of
+from lmbench.load.artifacts import NOT_KEPT, Artifacts, artifacts_of
 from lmbench.load.campaign import carry_out
 from lmbench.load.log_keeper import LogKeeper
 from lmbench.load.plans import Campaign, Ears, Plan, StepRun, no_keep
@@ -95,7 +97,8 @@ def _measure(context: Context, params: StressParams, serving: Serving, offer: _O
     require_begin(shape)
     files = _files(context)
     started, epoch = context.clock.now(), epoch_s()
-    result = _carried_out(context, serving, plan, target, None if files is None else _writer(context, files, started))
+    log = _RequestLog(context, files, started)
+    result = _carried_out(context, serving, plan, target, log)
     steps = summarize(result, slo, serving.capacity)
     outcome = Outcome(
         campaign=result,
@@ -110,10 +113,9 @@ def _measure(context: Context, params: StressParams, serving: Serving, offer: _O
     )
     facts = {"epoch_s": epoch, "request_log": None, "asks": offer.asks.describe(len(result.logs))}
     found = measurement(outcome, facts)
-    if files is None:
-        return found
-    log = files.partial_log if result.interrupted else files.settle()
-    return replace(found, details={**found.details, "request_log": str(log)})
+    path = log.settled(interrupted=result.interrupted)
+    notes = (*found.notes, f"{NOT_KEPT}{log.problem}") if log.problem else found.notes
+    return replace(found, details={**found.details, "request_log": None if path is None else str(path)}, notes=notes)
 
 
 def _watches(context: Context, serving: Serving, shape: Shape) -> Callable[[Step], Watch]:
@@ -151,23 +153,51 @@ def _files(context: Context) -> Artifacts | None:
     return None if context.artifacts is None else artifacts_of(context.case, context.artifacts)
 
 
-def _writer(context: Context, files: Artifacts, started_s: float) -> RequestLogWriter:
-    facts = {"case": context.case.node_id}
-    return RequestLogWriter(files.partial_log, start_s=started_s, started_at=utc_now(), facts=facts)
+class _RequestLog:
+    """The file of the run's requests, where one is wanted. It costs the run nothing when it cannot be written."""
+
+    def __init__(self, context: Context, files: Artifacts | None, started_s: float) -> None:
+        self._files = files
+        self.writer: RequestLogWriter | None = None
+        self.problem = ""
+        if files is None:
+            return
+        facts = {"case": context.case.node_id}
+        try:
+            self.writer = RequestLogWriter(files.partial_log, start_s=started_s, started_at=utc_now(), facts=facts)
+        except OSError as error:
+            self.failed(why(error))
+
+    def failed(self, reason: str) -> None:
+        """Note why the log is missing or not whole."""
+        place = self._files.folder if self._files is not None else ""
+        self.problem = f"the request log, since {place} cannot be written ({reason})"
+
+    def settled(self, *, interrupted: bool) -> Path | None:
+        """Where the log is, under its final name when the run came to its end; None without one."""
+        if self._files is None or self.problem:
+            return None
+        try:
+            return self._files.partial_log if interrupted else self._files.settle()
+        except OSError as error:
+            self.failed(why(error))
+            return None
 
 
-def _carried_out(context: Context, serving: Serving, plan: Plan, target: Target, writer: RequestLogWriter | None) -> Campaign:
+def _carried_out(context: Context, serving: Serving, plan: Plan, target: Target, log: _RequestLog) -> Campaign:
     """The load itself, its requests written down as they end."""
     with _undisturbed(), ExitStack() as stack:
         keeper = None
-        if writer is not None:
-            keeper = LogKeeper(stack.enter_context(writer))
+        if log.writer is not None:
+            keeper = LogKeeper(stack.enter_context(log.writer))
             stack.callback(keeper.close)
         result = carry_out(plan, target, context.clock, _ears(context, serving, plan.shape, keeper))
         if context.partial:
             only_note_signals()
         if keeper is not None:
             keeper.finish(result.logs)
+            if keeper.problem:
+                log.failed(keeper.problem)
     if plan.shape.continuous:
         serving.step_done(None)
     return result

@@ -13,7 +13,7 @@ from typing import Any
 
 from lmbench.base.errors import Unavailable, WorkloadError
 from lmbench.data.pretrained import smollm2_folder
-from lmbench.load.artifacts import artifacts_of
+from lmbench.load.artifacts import NOT_KEPT, artifacts_of
 from lmbench.load.headroom import Headroom
 from lmbench.load.http.client import api_key
 from lmbench.load.http.clients import HttpTarget
@@ -56,10 +56,12 @@ class EndpointServing:
         self._stack = ExitStack()
         self._target: HttpTarget | None = None
         self._headroom: Headroom | None = None
+        self._lost: tuple[str, ...] = ()
         try:
             server = self._stack.enter_context(_served(context, options))
             if server is not None:
                 self.endpoint = replace(self.endpoint, url=server.url)
+                self._lost = (f"{NOT_KEPT}{server.problem}",) if server.problem else ()
             pid = listener_pid(self.endpoint.url) if server is None else server.pid
             self._sights = self._stack.enter_context(Sights(self.endpoint.url, pid, context.clock))
         except BaseException:
@@ -142,7 +144,7 @@ class EndpointServing:
             evidence={**server.evidence, "client_cpu_utilization": _share_of(client, top.run.step.index)},
             details={"client": client, "server": server.details},
             metrics=server_metrics(server),
-            notes=_invalid_note(invalid) + repeats,
+            notes=_invalid_note(invalid) + repeats + self._lost,
             memory=server.memory,
             invalid=invalid,
         )

@@ -15,10 +15,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lmbench.cli.main import cli
+from lmbench.compare.gate import UNWRITTEN_STATUS
 from lmbench.load.null_server import null_server
 from lmbench.load.ports import free_port
 from lmbench.load.request_log import StoredLogs, read_request_log
 from lmbench.measure.clock import CLOCK
+from lmbench.store.runs import read_run
 
 URL = ("--url", "http://127.0.0.1:1")
 NULL_SERVER = f"{sys.executable} -P -m lmbench.load.null_server --tokens 4 --port {{port}}"
@@ -184,3 +186,26 @@ def test_an_end_before_the_load_leaves_nothing_to_report(tmp_path: Path, number:
     assert len(children) >= 2
     assert not psutil.wait_procs(children, timeout=LIMIT_S)[1]
     assert "written" not in out
+
+
+def test_files_that_cannot_be_written_cost_a_run_none_of_its_figures(url: str, tmp_path: Path) -> None:
+    for name in ("reports", "all.jtl"):
+        (tmp_path / name).write_text("in the way")
+    process = start(
+        tmp_path, "--url", url, "--shape", "hold 20 for 1s", "--slo", "latency=5s", "--jtl", "all.jtl/x", "--out", "reports/x"
+    )
+    status, out, err = finish(process)
+    assert status == UNWRITTEN_STATUS, out + err
+    assert "latency_p95_s" in out and "Traceback" not in out + err
+    told = [line for line in err.splitlines() if "cannot be written" in line or "is not written" in line]
+    starts = ("record: ", "--jtl: ", "not kept: the request log", "reports")
+    assert [next(start for start in starts if line.startswith(start)) for line in told] == [
+        "record: ",
+        "--jtl: ",
+        "not kept: the request log",
+        "reports",
+    ], err
+    (kept,) = (tmp_path / "cache").glob("load-*.jsonl")
+    assert f"record: {kept}" in out and str(kept) in told[0]
+    (record,) = read_run(kept).records
+    assert record.failure is None and record.details["request_log"] is None and record.metrics["latency_p95_s"].value

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lmbench.base.errors import StoreError
-from lmbench.base.locks import exclusive
+from lmbench.base.files import exclusive
 from lmbench.store.files import number_of, save
 from lmbench.store.history import Pin, append_pin, move_pin, read_history
 from lmbench.store.ledger import read_ledger

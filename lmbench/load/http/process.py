@@ -8,12 +8,12 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import weakref
 from collections.abc import Mapping
 from typing import IO, Any
 
 from lmbench.base.errors import WorkerError
+from lmbench.base.scratch import unnamed_file
 
 GRACE_S = 5.0
 TAIL_CHARS = 2000
@@ -31,7 +31,7 @@ class ClientProcess:
         self.reopened = self.retried = 0
         self.done = False
         """Whether it has answered what it was last asked: to start, to carry out a step, to cancel."""
-        self._log: IO[str] = tempfile.TemporaryFile("w+", prefix="lmbench-client-", errors="replace", encoding="utf-8")  # noqa: SIM115 - closed in `kill`
+        self._log: IO[str] = unnamed_file("client")
         # -P: a json.py in the current folder must not replace the standard library's.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "lmbench.load.http.client_main"],
