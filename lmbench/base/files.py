@@ -37,13 +37,7 @@ def write_together(files: Mapping[Path, bytes | str]) -> list[Path]:
     try:
         for path, data in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            made[path] = Path(temporary)
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(data.encode() if isinstance(data, str) else data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.chmod(temporary, 0o644)
+            made[path] = write_beside(path.parent, f".{path.name}.", data)
         for path, beside in made.items():
             os.replace(beside, path)
     except BaseException:
@@ -51,6 +45,45 @@ def write_together(files: Mapping[Path, bytes | str]) -> list[Path]:
             beside.unlink(missing_ok=True)
         raise
     return list(files)
+
+
+def write_beside(folder: Path, prefix: str, data: bytes | str) -> Path:
+    """A new file in `folder` with a name of its own that begins with `prefix`, on the disk when this returns.
+
+    It has no name before it is complete, where the file system can do that, so that a kill leaves nothing of it behind.
+    """
+    content = data.encode() if isinstance(data, str) else data
+    with contextlib.suppress(OSError, AttributeError):
+        return _write_nameless(folder, prefix, content)
+    descriptor, name = tempfile.mkstemp(dir=folder, prefix=prefix)
+    try:
+        _fill(descriptor, content)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return Path(name)
+
+
+def _write_nameless(folder: Path, prefix: str, content: bytes) -> Path:
+    """As `write_beside`, through O_TMPFILE and linkat(2)."""
+    descriptor = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    path = folder / f"{prefix}{os.getpid()}-{os.urandom(4).hex()}"
+    kept = os.dup(descriptor)
+    try:
+        _fill(descriptor, content)
+        # A source folder, even one that does not count, is what makes Python follow the link to the file.
+        os.link(f"/proc/self/fd/{kept}", path, src_dir_fd=kept, follow_symlinks=True)
+    finally:
+        os.close(kept)
+    return path
+
+
+def _fill(descriptor: int, content: bytes) -> None:
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+        os.fchmod(stream.fileno(), 0o644)
 
 
 def append_line(path: Path, line: str) -> None:

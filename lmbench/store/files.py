@@ -10,12 +10,11 @@ from __future__ import annotations
 import errno
 import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from lmbench.base.errors import StoreError
-from lmbench.base.files import exclusive
+from lmbench.base.files import exclusive, write_beside
 
 REJECTED, IMPORTED = "rejected", "imported"
 BASELINE = "baseline"
@@ -111,16 +110,11 @@ def _give_name(temporary: Path, target: Path) -> None:
 def save(folder: Path, name: str, data: bytes | str) -> Path:
     """Write `data` as the next numbered run of `folder`, atomically, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".run.")
+    temporary = write_beside(folder, ".run.", data)
     try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data.encode() if isinstance(data, str) else data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
-        return publish(Path(temporary), folder, name)
+        return publish(temporary, folder, name)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

@@ -43,7 +43,10 @@ from pathlib import Path
 import lmbench.store.files as files
 def die(temporary, target):
     os.kill(os.getpid(), 9)
-files._give_name = die
+if sys.argv[2] == "named":
+    files._give_name = die
+else:
+    os.fsync = lambda _: die(None, None)
 files.save(Path(sys.argv[1]), "dies", "{}")
 """
 
@@ -68,10 +71,12 @@ def test_eight_processes_that_save_under_names_of_their_own_get_two_hundred_cons
     assert len(list(tmp_path.iterdir())) == PROCESSES * SAVES
 
 
-def test_a_process_that_dies_while_it_saves_takes_no_number_and_leaves_the_lock(tmp_path: Path) -> None:
+@pytest.mark.parametrize("when", ["written", "named"])
+def test_a_process_that_dies_while_it_saves_takes_no_number_and_leaves_the_lock(tmp_path: Path, when: str) -> None:
     save(tmp_path, "first", "{}")
-    done = subprocess.run([sys.executable, "-c", DYING, str(tmp_path)], check=False)
+    done = subprocess.run([sys.executable, "-c", DYING, str(tmp_path), when], check=False)
     assert done.returncode == -signal.SIGKILL
+    assert when == "named" or [path.name for path in tmp_path.iterdir()] == ["0001_first.json"]
     assert save(tmp_path, "second", "{}").name == "0002_second.json"
 
 
