@@ -64,7 +64,9 @@ def keep_run(output: Mapping[str, Any], folder: str, name: str, beside: Path | N
 
 def restore(path: Path, storage: Path) -> Path:
     """Store a run that `keep_run` kept, under the next number; the new path. Raises StoreError for any other file."""
-    data = read_json_file(path)
+    data = None
+    with contextlib.suppress(StoreError):  # what is no JSON, as a journal, is no such file either
+        data = read_json_file(path)
     found = data.pop(UNSTORED, None) if isinstance(data, dict) else None
     if not isinstance(found, dict):
         raise StoreError(
