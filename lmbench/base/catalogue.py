@@ -155,6 +155,9 @@ _LISTED: Mapping[str, MetricSpec] = {
     "perplexity": _quality("1", LOWER, "exp(mean loss) on fixed validation windows", tolerance=0.001),
     "masked_perplexity": _quality("1", LOWER, "the same of tokens hidden, every eighth at once, each once", tolerance=0.001),
     "pseudo_perplexity": _quality("1", LOWER, "the same of tokens predicted from all others, on both sides", tolerance=0.001),
+    "bits_per_byte": _quality(
+        "bits/byte", LOWER, "negative log2-likelihood of the windows over their UTF-8 bytes", tolerance=0.001
+    ),
     "perplexity_ratio": _quality("1", LOWER, "perplexity, of whichever kind, over the fp32 parent's", tolerance=0.001),
     "kl_divergence": _quality("nats", LOWER, "mean KL divergence parent || subject per token", tolerance=0.05, floor=1e-4),
     "top1_agreement": _quality("1", HIGHER, "share of positions with the parent's most likely token", tolerance=0.005),

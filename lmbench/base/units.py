@@ -23,8 +23,8 @@ def pretty(value: float | None, unit: str) -> str:
         return _binary(value) + ("/token" if unit != "bytes" else "")
     if unit == "count":
         return f"{value:,.0f}"
-    if unit == "1":
-        return f"{value:.4g}"
+    if unit in ("1", "bits/byte"):
+        return f"{value:.4g}" + (f" {unit}" if unit != "1" else "")
     return _scaled(value, _DECIMAL, "B/s" if unit == "bytes/s" else unit)
 
 

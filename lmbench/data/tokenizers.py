@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,6 +94,21 @@ class FileTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._library.decode(list(ids), skip_special_tokens=False))
+
+    def byte_count(self, ids: Sequence[int]) -> int | None:
+        """Bytes that the ids stand for; None where its tokens are not written as bytes, one character for each."""
+        from tokenizers import pre_tokenizers
+
+        names = [self._library.id_to_token(number) for number in ids]
+        alphabet = set(pre_tokenizers.ByteLevel.alphabet())
+        if not self._of_bytes or any(name is None or not alphabet.issuperset(name) for name in names):
+            return None
+        return sum(map(len, names))
+
+    @property
+    def _of_bytes(self) -> bool:
+        decoder = json.loads(self._library.to_str()).get("decoder") or {}
+        return any(part.get("type") == "ByteLevel" for part in (decoder, *decoder.get("decoders", ())))
 
 
 def build(spec: str | Mapping[str, Any], corpus: Corpus) -> Tokenizer:

@@ -42,6 +42,7 @@ COLUMNS = (
     Column(key="scored", title="scoring", metrics=("scored_tokens_per_s",), workloads=("scoring",), objective=SPEED),
     Column(key="latency", title="latency p50", metrics=("latency_p50_s",), workloads=("latency", "scoring")),
     Column(key=QUALITY, title="perplexity", metrics=("perplexity", "masked_perplexity", "pseudo_perplexity")),
+    Column(key="bits", title="bits/byte", metrics=("bits_per_byte",), relative=True),
     Column(key="kl", title="KL, nats", metrics=("kl_divergence",), relative=True),
     Column(key="top1", title="top-1 agrees", metrics=("top1_agreement",), relative=True),
     Column(key="peak", title="peak memory", metrics=("peak_rss_bytes",), workloads=("memory", *RATES), objective=MEMORY),

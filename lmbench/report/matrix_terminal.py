@@ -31,7 +31,7 @@ from lmbench.report.terminal import clipped, emit, wrapped
 GAP = 2
 NAMES_SHARE = 0.4
 """The most of the width that the cells' names may take."""
-UNITS = {"tokens/s": "tok/s", "J/token": "J/tok"}
+UNITS = {"tokens/s": "tok/s", "J/token": "J/tok", "bits/byte": "bit/B"}
 FRONTS = "fronts"
 
 

@@ -38,7 +38,7 @@ NARROW_FROM, WIDE_FROM = 80, 96
 NAME_WIDTH, SMALL_NAME_WIDTH = 24, 22
 VERDICT_WIDTH = 14
 INDENT = 2
-UNITS = {"tokens/s": "tok/s", "requests/s": "req/s", "samples/s": "smp/s", "/token": "/tok"}
+UNITS = {"tokens/s": "tok/s", "requests/s": "req/s", "samples/s": "smp/s", "/token": "/tok", "bits/byte": "bit/B"}
 TIE = "\xa0"
 """Stands for a space at which a line must not be broken."""
 LEGEND = (

@@ -104,7 +104,7 @@ class CaseBuilder:
         """`subject` with its fidelity against the fp32 parent; raises FidelityError beyond the level's bound."""
         self.window_s = (self.window_s[0], self.clock.now())
         self.progress("checking the subject against its fp32 parent")
-        checked = build.check(subject, self.case, self.model, self.level, self.text.valid)
+        checked = build.check(subject, self.case, self.model, self.level, self.text.valid, self.corpus.valid_text)
         self.last = checked
         return checked
 

@@ -13,9 +13,17 @@ from lmbench.base.errors import FidelityError, SubjectError
 from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS, resolve
 from lmbench.base.seams import Compression, IntArray, LanguageModel, Replica, Trainer
 from lmbench.data.corpora import Corpus
+from lmbench.data.text_bytes import text_bytes
 from lmbench.plan.case import Case
-from lmbench.subject.fidelity import kl_divergence, max_logit_difference, require_bound, summed_loss, top1_agreement
-from lmbench.subject.probe import Answers, ask, plain_answers, probe, reference
+from lmbench.subject.fidelity import (
+    bits_per_byte,
+    kl_divergence,
+    max_logit_difference,
+    require_bound,
+    summed_loss,
+    top1_agreement,
+)
+from lmbench.subject.probe import Answers, Probe, ask, plain_answers, probe, reference
 from lmbench.subject.protocol import Fidelity, Subject, TrainingSubject
 from lmbench.subject.stateless import without_state
 
@@ -62,8 +70,10 @@ def load(case: Case, model: LanguageModel, changed: LanguageModel, level: Compre
     return Subject(model=seen, engine=engine, description=_description(seen, _lineage(model, level), engine.describe()))
 
 
-def check(subject: Subject, case: Case, model: LanguageModel, level: Compression, valid_ids: IntArray) -> Subject:
-    """The subject with its fidelity to `model`, its fp32 parent, on prompts and windows of the validation ids [n].
+def check(
+    subject: Subject, case: Case, model: LanguageModel, level: Compression, valid_ids: IntArray, text: str | None = None
+) -> Subject:
+    """The subject with its fidelity to `model`, its fp32 parent, on prompts and windows of the validation ids [n] of `text`.
 
     FidelityError when a logit is not finite, or when it is further than its level's bound allows from the plain model that
     the engine was given: the parent, or what the level made of it for every engine alike.
@@ -79,8 +89,24 @@ def check(subject: Subject, case: Case, model: LanguageModel, level: Compression
     reasons = {} if sparsity is not None else {"sparsity": _dense(level)}
     if found.measure != "perplexity":
         reasons["perplexity"] = f"{model.facts.name} predicts hidden tokens, not the next one: see {found.measure}"
-    values = {**compare(parent, found), "sparsity": _number(sparsity), **dict.fromkeys(reasons)}
+    bits = _bits_per_byte(found, asked, model, valid_ids, text)
+    if isinstance(bits, str):
+        reasons["bits_per_byte"] = bits
+    values = {**compare(parent, found), "bits_per_byte": bits, "sparsity": _number(sparsity), **dict.fromkeys(reasons)}
     return dataclasses.replace(subject, fidelity=Fidelity(values=values, reasons=reasons))
+
+
+def _bits_per_byte(found: Answers, asked: Probe, model: LanguageModel, ids: IntArray, text: str | None) -> float | str:
+    """Of the windows, which follow each other from the beginning of the text; or why it is not known."""
+    if found.measure != "perplexity":
+        return "a model that predicts hidden tokens gives no likelihood of the text"
+    if text is None:
+        return "the text behind the tokens is not known"
+    tokens = asked.windows[:, 1:].size
+    size = text_bytes(model.tokenizer, text, [int(one) for one in ids[: tokens + 1]])
+    if isinstance(size, str):
+        return size
+    return bits_per_byte(found.perplexity, tokens, size) if size > 0 else "the evaluated tokens stand for no text"
 
 
 def _dense(level: Compression) -> str:

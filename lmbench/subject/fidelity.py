@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -53,6 +54,15 @@ def require_finite(logits: FloatArray, what: str) -> FloatArray:
             f"{what}: found {bad} of {logits.size} logits that are NaN or infinite; expected finite ones; {advice}"
         )
     return logits
+
+
+def bits_per_byte(perplexity: float, tokens: int, size: int) -> float:
+    """Negative log2-likelihood of `tokens` tokens over the `size` bytes of text in UTF-8 that they stand for.
+
+    Vocabularies compare in it, for it does not depend on how the text is cut into tokens (Gao et al. 2020, "The Pile",
+    arXiv:2101.00027, section 3.1: tokens / bytes x loss / ln 2).
+    """
+    return tokens / size * math.log2(perplexity)
 
 
 def require_bound(values: Mapping[str, float], bound: Bound, what: str) -> None:

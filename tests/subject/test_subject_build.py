@@ -19,7 +19,15 @@ from lmbench.subject import build
 from lmbench.subject.probe import plain_answers, probe, reference
 from lmbench.subject.protocol import Subject
 
-METRICS = {"perplexity", "perplexity_ratio", "kl_divergence", "top1_agreement", "max_logit_difference", "sparsity"}
+METRICS = {
+    "bits_per_byte",
+    "perplexity",
+    "perplexity_ratio",
+    "kl_divergence",
+    "top1_agreement",
+    "max_logit_difference",
+    "sparsity",
+}
 NANO = {"size": "nano", "max_tokens": 96}
 
 
