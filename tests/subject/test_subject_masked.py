@@ -148,10 +148,20 @@ def test_texts_shorter_than_eight_tokens_are_hidden_one_token_at_a_time(corpus: 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_numbers_have_their_own_name_and_perplexity_has_a_reason(kind: str, corpus: Corpus, cache: Path) -> None:
     fidelity = checked(case(kind), corpus).fidelity
-    others = {"perplexity_ratio", "kl_divergence", "top1_agreement", "max_logit_difference", "sparsity", "perplexity"}
+    others = {
+        "perplexity_ratio",
+        "kl_divergence",
+        "top1_agreement",
+        "max_logit_difference",
+        "sparsity",
+        "perplexity",
+        "bits_per_byte",
+    }
     assert set(fidelity.values) == {NAMES[kind], *others}
     assert fidelity.values["perplexity"] is None
     assert NAMES[kind] in fidelity.reasons["perplexity"]
+    assert fidelity.values["bits_per_byte"] is None
+    assert "gives no likelihood of the text" in fidelity.reasons["bits_per_byte"]
     assert fidelity.values["perplexity_ratio"] == pytest.approx(1)
     assert fidelity.values["top1_agreement"] == 1
     before = sorted(cache.glob("reference/*"))
