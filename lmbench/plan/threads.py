@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from lmbench.base.errors import Problem
 from lmbench.base.registry import BACKENDS
+from lmbench.base.threads import thread_budget
 from lmbench.plan.case import Case, Choice
 from lmbench.suite.document import Document, dotted
 from lmbench.suite.load import Suite
@@ -21,11 +22,15 @@ def with_threads(backend: Choice, asked: int | str | None) -> Choice:
 
 
 def on_machine(case: Case, cpus: float) -> Case:
-    """The case with its threads as a number: `cpus-1` is one less than the machine's CPUs, and at least 1."""
+    """The case with its threads as a number: `cpus-1` is one less than the machine's CPUs, at least 1.
+
+    It is never more than the thread budget: who sets OMP_NUM_THREADS=1 gets one thread in such a case, too.
+    """
     asked = case.backend.options.get(OPTION)
     if not isinstance(asked, str):
         return case
-    count = max(1, int(cpus) - int(asked.removeprefix(CPUS).removeprefix("-") or 0))
+    left = int(cpus) - int(asked.removeprefix(CPUS).removeprefix("-") or 0)
+    count = max(1, min(left, thread_budget().threads))
     return replace(case, backend=with_threads(case.backend, count))
 
 

@@ -13,9 +13,15 @@ NOT_ALIKE = "times and rates of cells with different numbers of threads do not s
 
 
 def of_case(records: Iterable[Record]) -> str:
-    """A sentence on a table of cases, where they ran on different numbers of threads; else empty."""
-    found = [(_cell(record), record) for record in records if record.status == OK]
-    text = differing(found)
+    """A sentence on a table of cases, where cells of one case ran on different numbers of threads; else empty.
+
+    Cases that differ from each other do not count: nobody compares a training step with a ramp.
+    """
+    cells: dict[tuple[str, str], list[tuple[str, Record]]] = {}
+    for record in records:
+        if record.status == OK:
+            cells.setdefault((record.case.suite, record.case.name), []).append((_cell(record), record))
+    text = "; ".join(filter(None, map(differing, cells.values())))
     return f"threads differ ({text}): {NOT_ALIKE}" if text else ""
 
 

@@ -9,6 +9,8 @@ import pytest
 from lmbench.base import threads
 from lmbench.base.control_groups import cpu_quota, located
 from lmbench.base.threads import resolve, thread_budget
+from lmbench.plan.case import Case, Choice
+from lmbench.plan.threads import on_machine
 
 
 def write(path: Path, text: str) -> None:
@@ -111,3 +113,29 @@ def test_it_is_that_of_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert (found.threads, found.cpus, found.quota, found.usable) == (1, 8, 0.5, 0.5)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert (thread_budget().threads, thread_budget(4).threads) == (2, 4)
+
+
+def test_leaving_a_cpu_never_gives_more_than_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = fixed(Choice(name="b", kind="torch", options={"threads": "cpus-1"}))
+    for name in (*threads.VARIABLES, threads.LIMIT):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(threads, "located", dict)
+    assert on_machine(case, 8.0).backend.options["threads"] == 7
+    assert on_machine(case, 0.5).backend.options["threads"] == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert on_machine(case, 8.0).backend.options["threads"] == 2
+
+
+def fixed(backend: Choice) -> Case:
+    choice = Choice(name="none", kind="none")
+    return Case(
+        suite="s",
+        name="n",
+        workload="stress",
+        params={},
+        model=Choice(name="m", kind="fake"),
+        backend=backend,
+        compression=choice,
+        corpus={"source": "python-reference"},
+    )
