@@ -99,9 +99,9 @@ class FileTokenizer:
         """Bytes that the ids stand for; None where its tokens are not written as bytes, one character for each."""
         from tokenizers import pre_tokenizers
 
-        names = [self._library.id_to_token(number) for number in ids]
+        names = [self._library.id_to_token(number) or "" for number in ids]
         alphabet = set(pre_tokenizers.ByteLevel.alphabet())
-        if not self._of_bytes or any(name is None or not alphabet.issuperset(name) for name in names):
+        if not self._of_bytes or not all(name and alphabet.issuperset(name) for name in names):
             return None
         return sum(map(len, names))
 

@@ -89,10 +89,13 @@ def check(
     reasons = {} if sparsity is not None else {"sparsity": _dense(level)}
     if found.measure != "perplexity":
         reasons["perplexity"] = f"{model.facts.name} predicts hidden tokens, not the next one: see {found.measure}"
+    values: dict[str, float | None] = {**compare(parent, found), "sparsity": _number(sparsity), "bits_per_byte": None}
     bits = _bits_per_byte(found, asked, model, valid_ids, text)
     if isinstance(bits, str):
         reasons["bits_per_byte"] = bits
-    values = {**compare(parent, found), "bits_per_byte": bits, "sparsity": _number(sparsity), **dict.fromkeys(reasons)}
+    else:
+        values["bits_per_byte"] = bits
+    values |= dict.fromkeys(reasons)
     return dataclasses.replace(subject, fidelity=Fidelity(values=values, reasons=reasons))
 
 

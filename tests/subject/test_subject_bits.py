@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,7 +84,7 @@ def test_byte_level_pairs_count_bytes_within_characters(tmp_path: Path, monkeypa
     assert text_bytes(tokenizer, TEXT, ids, len(ids) - 3) == whole - int(counts[len(ids) - 4])
 
 
-def library(tmp_path: Path, model: object, **parts: object) -> tokenizers.FileTokenizer:
+def library(tmp_path: Path, model: Any, **parts: Any) -> tokenizers.FileTokenizer:
     from tokenizers import Tokenizer
 
     made = Tokenizer(model)
