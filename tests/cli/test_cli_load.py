@@ -171,7 +171,7 @@ def test_ctrl_c_ends_the_run_in_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("number", "expected", "how"), [(signal.SIGINT, 130, ""), (signal.SIGTERM, 143, " (ended by SIGTERM)")])
 def test_an_end_before_the_load_leaves_nothing_to_report(tmp_path: Path, number: signal.Signals, expected: int, how: str) -> None:
-    server = f'{sys.executable} -c "import time; time.sleep(60)" {{port}}'
+    server = f'{sys.executable} -c "import time; time.sleep(3600)" {{port}}'
     process = start(tmp_path, "--url", "http://127.0.0.1:{port}", "--server", server, "--shape", "hold 5 for 1s")
     assert process.stderr is not None
     children: list[psutil.Process] = []

@@ -22,7 +22,7 @@ from lmbench.store.runs import read_run
 NULL_SERVER = f"{sys.executable} -P -m lmbench.load.null_server --tokens 4 --port {{port}}"
 SERVED = ("--url", "http://127.0.0.1:{port}", "--server", NULL_SERVER, "--processes", "1")
 LIMIT_S = 600.0
-SOON_S = 25.0
+SOON_S = 120.0
 """The runs that are killed here send for longer, in one step; a log that is written only now and then is still empty by then."""
 SUITE = """
 models:

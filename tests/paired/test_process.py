@@ -45,9 +45,8 @@ def test_a_worker_that_dies_is_named_with_its_signal_and_its_last_words(impostor
 
 
 def test_a_worker_that_hangs_is_given_up_and_killed_with_its_children(impostor: Impostor, tmp_path: Path) -> None:
-    body = (
-        HELLO + COLLECTED + "pid = os.fork()\nif pid: tell(json.dumps({'event': 'progress', 'text': str(pid)}))\ntime.sleep(600)"
-    )
+    told = "pid = os.fork()\nif pid:\n    tell(json.dumps({'event': 'progress', 'text': str(pid)}))\n"
+    body = HELLO + told + f"    {COLLECTED}time.sleep(3600)"
     said: list[str] = []
     with Worker(Place(name="head", root=tmp_path, python=impostor(body)), [], foreign=None, say=said.append) as worker:
         worker.collected(LONG_S)
