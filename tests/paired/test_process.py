@@ -147,7 +147,7 @@ from pathlib import Path
 from lmbench.paired.process import Worker
 from lmbench.run.isolate import Place, kill_workers_of
 with Worker(Place(root=Path(sys.argv[1])), ["test_a.py"], foreign=None, say=print) as worker:
-    worker.collected(LONG_S)
+    worker.collected(600)
     print(worker.pid, flush=True)
     sys.stdin.read()
 """
