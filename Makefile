@@ -37,9 +37,8 @@ $(STAMP): pyproject.toml constraints.txt
 bench: $(STAMP)  ## measure this machine: the quick suite, compared with the last runs and stored
 	$(BIN)/python -m pytest suites/quick.suite.yaml --benchmark-compare --benchmark-autosave
 
-test: $(STAMP)   ## the whole test suite: in JOBS processes, then one by one the tests that need the machine for themselves
-	$(BIN)/python -m pytest tests -m 'not alone' -n $(JOBS) --dist worksteal
-	$(BIN)/python -m pytest tests -m alone
+test: $(STAMP)   ## the whole test suite, in JOBS processes (one per CPU)
+	$(BIN)/python -m pytest tests -n $(JOBS) --dist worksteal
 
 check: $(STAMP)  ## lint, types, architecture, suites
 	$(BIN)/ruff check .
