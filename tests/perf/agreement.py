@@ -3,10 +3,10 @@
     python -m tests.perf.agreement [--minutes 10] [--within 0.01]
 
 As in the gate, a pair is two fresh processes that are alive together and alternate round by round: one runs the case through
-lmbench (sampler, warm-up, check and all), the other a plain script that builds the same model and times the same calls. A
-pair's number is the median over rounds of ln(lmbench / bare). Pairs follow until the 90 % interval of each ratio reaches no
-farther than --within from its estimate, or the time is over. Ctrl-C prints what was reached. SmolLM2-135M when it was fetched,
-else the small decoder.
+lmbench (sampler, warm-up, check and all), the other a plain script that builds the same model and times the same calls; both
+compute with one thread. A pair's number is the median over rounds of ln(lmbench / bare). Pairs follow until the 90 % interval
+of each ratio reaches no farther than --within from its estimate, or the time is over. Ctrl-C prints what was reached.
+SmolLM2-135M when it was fetched, else the small decoder.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ class Side:
         self._events = os.fdopen(events, encoding="utf-8")
         self._send(asked)
 
-    def turn(self, deadline: float) -> dict[str, Any]:
-        """Let it do a round; its answer afterwards."""
-        self._send({"do": "turn"})
+    def turn(self, cpu: int, deadline: float) -> dict[str, Any]:
+        """Let it do a round on a CPU; its answer afterwards."""
+        self._send({"do": "turn", "cpu": cpu})
         return self.answer(deadline)
 
     def answer(self, deadline: float) -> dict[str, Any]:
@@ -115,9 +115,11 @@ def run_pair(rng: np.random.Generator, number: int, deadline: float, rounds: int
             sides[name] = Side(request(name, rounds), rng)
             stack.callback(sides[name].close)
         last = {name: side.answer(deadline) for name, side in sides.items()}
+        cpus = sorted(os.sched_getaffinity(0))
         for index in range(1 + WARMUP + rounds):
+            cpu = cpus[index // 2 % len(cpus)]
             order = (BARE, LMBENCH) if (index + number) % 2 == 0 else (LMBENCH, BARE)
-            last |= {name: sides[name].turn(deadline) for name in order}
+            last |= {name: sides[name].turn(cpu, deadline) for name in order}
     return {phase: log_ratio(last[LMBENCH][phase], last[BARE][phase]) for phase in ("prefill", "decode")}
 
 

@@ -32,7 +32,7 @@ from tests.perf.spread_journal import Folder, following, keep, read, with_figure
 from tests.perf.spread_table import percent, table_of, with_table
 
 ROOT = Path(__file__).parents[2]
-LOOK_S, PATIENCE_S = 3.0, 120.0
+LOOK_S, PATIENCE_S = 5.0, 120.0
 LEAVE_S = 60.0
 MOST = 2
 """At most this many times the wanted runs are held of a load, where some do not count."""

@@ -65,7 +65,7 @@ def _condition(sessions: Sequence[Session], load: str) -> str:
     whole, cut = sum(session.complete for session in held), sum(not session.complete for session in held)
     partial = f" and {cut} cut short" if cut else ""
     return (
-        f"- {load}: {whole} runs{partial} while {LOADS.get(load, load)}; "
+        f"- {load}: {whole} run{'' if whole == 1 else 's'}{partial} while {LOADS.get(load, load)}; "
         f"load average {min(averages):.1f} to {max(averages):.1f} at their start"
     )
 
@@ -78,7 +78,8 @@ def _row(row: Row, loads: Sequence[str], runs: dict[str, int]) -> str:
 def _cells(row: Row, spread: Spread | None, runs: int) -> tuple[str, str]:
     if spread is None or not spread.values:
         return UNKNOWN, UNKNOWN
-    few = "" if len(spread.values) == runs else f" ({len(spread.values)} runs)"
+    count = len(spread.values)
+    few = "" if count == runs else f" ({count} run{'s' if count > 1 else ''})"
     return pretty(spread.middle, row.unit), percent(spread.variation) + few
 
 

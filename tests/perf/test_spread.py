@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from lmbench.plan.expand import expand
+from lmbench.report.layout import MAIN
 from lmbench.store.runs import read_run
+from lmbench.suite.load import load
 from tests.perf import spread
 from tests.perf.spread_figures import (
     CaseFigures,
@@ -240,3 +243,12 @@ def test_ctrl_c_ends_the_session_and_leaves_no_process(monkeypatch: pytest.Monke
 def test_loads_that_do_not_exist_are_refused(loads: str) -> None:
     shown = CliRunner().invoke(spread.cli, ["run", "--loads", loads])
     assert shown.exit_code == 2 and "expected one or both of idle and busy" in shown.output
+
+
+def test_the_page_has_the_spread_of_every_headline_metric_of_the_quick_suite() -> None:
+    """A case or a metric that is added needs its spread; one that is taken out leaves no row behind."""
+    page = (ROOT / "docs" / "methodology.md").read_text()
+    table = page.partition(begin("suites/quick.suite.yaml"))[2].partition(END)[0]
+    cases = expand(load(ROOT / "suites" / "quick.suite.yaml", ROOT), ROOT)
+    wanted = {(case.id, metric) for case in cases for metric in MAIN[case.workload]}
+    assert {tuple(line.removeprefix("| ").split(" | ")[:2]) for line in table.splitlines() if "] | " in line} == wanted

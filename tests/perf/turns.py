@@ -4,9 +4,11 @@
 
 request                                      answer
 {"side": "bare", "kind": ..., ...}           {"event": "waiting"} before each turn
-{"do": "turn"}                               {"event": "done", "prefill": [...], "decode": [[...], ...]} after the last one
+{"do": "turn", "cpu": 0}                     {"event": "done", "prefill": [...], "decode": [[...], ...]} after the last one
 
-Both sides answer only when their process has stopped using the CPU: the idle threads of a pool spin for a while.
+Both sides compute with one thread, and both rounds of one number run on the same CPU, as in the gate: left to the scheduler
+they would stay on a core each, and two cores of a shared machine differ by several percent for seconds. They answer only when
+their process has stopped using the CPU.
 """
 
 from __future__ import annotations
@@ -59,7 +61,8 @@ class Turns:
         if self.sampler is not None:
             self.sampler.pause()
         self.send({"event": "waiting"})
-        self.request()
+        cpu = self.request()["cpu"]
+        os.sched_setaffinity(0, {cpu})  # of the calling thread
         if self.sampler is not None:
             self.sampler.resume()
         CLOCK.sleep_until(CLOCK.now() + CALM_S)
@@ -111,7 +114,7 @@ def case(asked: Mapping[str, Any]) -> Case:
         workload="latency",
         params=LatencyParams.model_validate(given).model_dump(),
         model=Choice(name="m", kind=asked["kind"], options=asked["options"]),
-        backend=Choice(name="torch", kind="torch"),
+        backend=Choice(name="torch", kind="torch", options={"threads": 1}),
         compression=Choice(name="none", kind="none"),
         corpus=CORPUS,
     )
@@ -121,6 +124,7 @@ def in_a_bare_loop(asked: Mapping[str, Any], turns: Turns) -> tuple[list[float],
     """What a user would write: the model called in a loop, time.perf_counter around each call."""
     import torch
 
+    torch.set_num_threads(1)
     prompt, output = asked["prompt"], asked["output"]
     corpus = corpora.load(CORPUS)
     model = resolve(MODELS[asked["kind"]].target)("m", asked["options"], corpus, 0)
