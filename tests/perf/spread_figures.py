@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, stdev
 
-from lmbench.measure.contention import OTHERS, contention_of
+from lmbench.measure.contention import CONTENDED, contention_of
 from lmbench.record.record import OK, Record
 from lmbench.report.layout import MAIN
 
@@ -27,6 +27,8 @@ class CaseFigures:
     units: Mapping[str, str]
     others: float | None = None
     """Share of the CPUs that processes outside of the case took while it was measured; None where it is not known."""
+    contended: bool = False
+    """Whether tasks waited for a CPU so long that its record calls its times contended."""
     failure: str = ""
 
 
@@ -43,6 +45,8 @@ class Session:
     wall_s: float | None = None
     machine: str = ""
     commit: str = ""
+    clock_s: float | None = None
+    """What reading the clock took, which every session measures: work that never changes, so it shows how fast the machine was."""
     cases: tuple[CaseFigures, ...] = ()
 
 
@@ -54,7 +58,7 @@ class Spread:
     unknown: int = 0
     """Runs in which the metric has no value."""
     disturbed: int = 0
-    """Idle runs whose value does not count, because others used the CPUs meanwhile."""
+    """Idle runs whose value does not count, because others held the CPUs meanwhile."""
 
     @property
     def middle(self) -> float | None:
@@ -79,13 +83,15 @@ class Row:
 def figures_of(record: Record) -> CaseFigures:
     """The headline metrics of a record."""
     names = MAIN.get(record.case.workload, ())
+    contention = contention_of(record.resources)
     found = {name: record.metrics[name] for name in names if name in record.metrics}
     return CaseFigures(
         node_id=record.case.node_id,
         digest=record.case.digest,
         values={name: one.value for name, one in found.items()},
         units={name: one.unit for name, one in found.items()},
-        others=contention_of(record.resources).others if record.resources else None,
+        others=contention.others,
+        contended=contention.beyond(CONTENDED),
         failure="" if record.status == OK or record.failure is None else record.failure.message,
     )
 
@@ -101,8 +107,8 @@ def coefficient_of_variation(values: Sequence[float]) -> float | None:
 
 
 def disturbed(load: str, case: CaseFigures) -> bool:
-    """Whether a value that should be an idle machine's was measured while others used the CPUs."""
-    return load == IDLE and case.others is not None and case.others >= OTHERS
+    """Whether a value that should be an idle machine's was measured while tasks waited for CPUs that others held."""
+    return load == IDLE and case.contended
 
 
 def rows_of(sessions: Sequence[Session]) -> list[Row]:
@@ -127,15 +133,14 @@ def rows_of(sessions: Sequence[Session]) -> list[Row]:
 
 
 def settled(sessions: Sequence[Session], load: str) -> int:
-    """How many sessions of `load` are complete and hold a value of every case that counts."""
+    """How many values of complete sessions under `load` each case has at least."""
     latest = {case.node_id: case.digest for session in sessions for case in session.cases}
-    return sum(
-        session.complete
-        and session.load == load
-        and session.machine == sessions[-1].machine
-        and all(latest[case.node_id] == case.digest and not disturbed(load, case) for case in session.cases)
-        for session in sessions
-    )
+    counts = dict.fromkeys(latest, 0)
+    for session in sessions:
+        if session.complete and session.load == load and session.machine == sessions[-1].machine:
+            for case in session.cases:
+                counts[case.node_id] += case.digest == latest[case.node_id] and not disturbed(load, case)
+    return min(counts.values(), default=0)
 
 
 def unsteady(rows: Iterable[Row], load: str = IDLE, bound: float = BOUND) -> list[Row]:

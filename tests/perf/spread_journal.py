@@ -42,12 +42,15 @@ def keep(folder: Folder, session: Session) -> None:
 
 
 def read(folder: Folder) -> list[Session]:
-    """Every session that has figures, in order; of one that was cut short the cases that its own journal holds."""
+    """Every session that has figures, in order; of one that was cut short the cases that its own journal holds.
+
+    What a session's own journal says comes first; its line of this journal is enough where that is gone.
+    """
     found: dict[int, Session] = {}
     for line in _lines(folder.journal):
         session = _session(line)
         found[session.number] = session
-    whole = [one if one.complete or one.cases else with_figures(folder, one, complete=False) for one in found.values()]
+    whole = [with_figures(folder, one, complete=one.complete) for one in found.values()]
     return [session for session in sorted(whole, key=lambda one: one.number) if session.cases]
 
 
@@ -66,6 +69,7 @@ def with_figures(folder: Folder, session: Session, *, complete: bool) -> Session
         session,
         complete=complete and run.complete,
         machine=run.machine_class,
+        clock_s=None if run.harness is None else run.harness.get("timer_overhead_s"),
         commit=str(git.get("commit") or "") + ("+" if git.get("dirty") else ""),
         cases=tuple(figures_of(record) for record in run.records),
     )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from lmbench.base.units import UNKNOWN, pretty
-from tests.perf.spread_figures import BOUND, IDLE, Row, Session, Spread, rows_of, unsteady
+from tests.perf.spread_figures import BOUND, IDLE, Row, Session, Spread, coefficient_of_variation, rows_of, unsteady
 
 END = "<!-- end of spread -->"
 LOADS = {
@@ -66,8 +66,17 @@ def _condition(sessions: Sequence[Session], load: str) -> str:
     partial = f" and {cut} cut short" if cut else ""
     return (
         f"- {load}: {whole} run{'' if whole == 1 else 's'}{partial} while {LOADS.get(load, load)}; "
-        f"load average {min(averages):.1f} to {max(averages):.1f} at their start"
+        f"load average {min(averages):.1f} to {max(averages):.1f} at their start{_speed(held)}"
     )
+
+
+def _speed(held: Sequence[Session]) -> str:
+    """How far the machine itself was as fast in each of them."""
+    times = [session.clock_s for session in held if session.clock_s is not None]
+    if len(times) < 2:
+        return ""
+    low, high = pretty(min(times), "s"), pretty(max(times), "s")
+    return f"; reading the clock took {low} to {high} (variation {percent(coefficient_of_variation(times))})"
 
 
 def _row(row: Row, loads: Sequence[str], runs: dict[str, int]) -> str:
@@ -107,7 +116,5 @@ def _findings(sessions: Sequence[Session], rows: Sequence[Row]) -> list[str]:
         lines.append(f"Without two idle values, so that their variation is not known: {shown}.")
     left = max((row.by_load[IDLE].disturbed for row in rows if IDLE in row.by_load), default=0)
     if left:
-        lines.append(
-            f"Up to {left} idle values of a metric are left out: other processes took 5 % of the CPUs or more meanwhile."
-        )
+        lines.append(f"Up to {left} idle values of a metric are left out: tasks waited for CPUs that others held.")
     return lines

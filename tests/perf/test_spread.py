@@ -47,13 +47,13 @@ cases:
 """
 
 
-def case(name: str, metric: str, value: float | None, *, digest: str = "a", others: float | None = 0.0) -> CaseFigures:
+def case(name: str, metric: str, value: float | None, *, digest: str = "a", contended: bool = False) -> CaseFigures:
     return CaseFigures(
         node_id=f"quick.suite.yaml::{name}",
         digest=digest,
         values={metric: value},
         units={metric: "requests/s"},
-        others=others,
+        contended=contended,
     )
 
 
@@ -66,6 +66,7 @@ def session(number: int, *cases: CaseFigures, load: str = "idle", complete: bool
         loadavg=0.1 * number,
         machine="epyc-2cpu",
         commit="0123456789abcdef",
+        clock_s=1e-7 * number,
         cases=cases,
     )
 
@@ -95,11 +96,11 @@ def test_recorded_runs_that_move_are_found_and_named() -> None:
     assert "Above 10 % on the idle machine: max_sustainable_rate of ramp[m]." in table
     assert "`epyc-2cpu`, 2026-11-01 to 2026-11-07 at commit 0123456789ab" in table
     assert "- idle: 5 runs" in table and "- busy: 2 runs" in table
-    assert "load average 0.1 to 0.5" in table
+    assert "load average 0.1 to 0.5 at their start; reading the clock took 100 ns to 500 ns (variation 52.7 %)" in table
 
 
 def test_idle_values_that_were_disturbed_do_not_count_and_busy_ones_do() -> None:
-    disturbed = [session(6, case("ramp[m]", "max_sustainable_rate", 20.0, others=0.4))]
+    disturbed = [session(6, case("ramp[m]", "max_sustainable_rate", 20.0, contended=True))]
     steady = ramps([100.0] * 5)
     (row,) = rows_of([*steady, *disturbed])
     assert row.by_load["idle"].values == (100.0,) * 5 and row.by_load["idle"].disturbed == 1
