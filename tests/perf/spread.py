@@ -27,7 +27,7 @@ from lmbench.measure.contention import OTHERS
 from lmbench.measure.machine import usable_cpus
 from lmbench.measure.probes.pressure import Pressure
 from tests.perf.load import competing
-from tests.perf.spread_figures import BUSY, IDLE, Session, rows_of, settled, unsteady
+from tests.perf.spread_figures import BOUND, BUSY, IDLE, Session, machine_variation, rows_of, settled, unsteady
 from tests.perf.spread_journal import Folder, following, keep, read, with_figures
 from tests.perf.spread_table import percent, table_of, with_table
 
@@ -183,7 +183,9 @@ def _show(folder: Folder, suite: str, page: Path | None) -> int:
     rows = rows_of(sessions)
     for row in unsteady(rows):
         click.echo(f"above the bound: {row.node_id} {row.metric} {percent(row.by_load[IDLE].variation)}", err=True)
-    return BEYOND if unsteady(rows) else WITHIN if settled(sessions, IDLE) else UNKNOWN
+    if unsteady(rows):
+        return UNKNOWN if (machine_variation(sessions) or 0.0) > BOUND else BEYOND
+    return WITHIN if settled(sessions, IDLE) else UNKNOWN
 
 
 if __name__ == "__main__":

@@ -148,6 +148,12 @@ def unsteady(rows: Iterable[Row], load: str = IDLE, bound: float = BOUND) -> lis
     return [row for row in rows if load in row.by_load and (row.by_load[load].variation or 0.0) > bound]
 
 
+def machine_variation(sessions: Sequence[Session], load: str = IDLE) -> float | None:
+    """How far the machine's own speed moved under `load`: the variation of what reading the clock took; None if unknown."""
+    times = [session.clock_s for session in sessions if session.load == load and session.clock_s is not None]
+    return coefficient_of_variation(times)
+
+
 def _spread(sessions: Sequence[Session], load: str, newest: CaseFigures, metric: str) -> Spread:
     same = [
         case

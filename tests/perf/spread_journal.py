@@ -64,7 +64,7 @@ def with_figures(folder: Folder, session: Session, *, complete: bool) -> Session
     run = _run(folder.session(session.number))
     if run is None:
         return session
-    git: Any = run.environment.get("facts", {}).get("git") or {}
+    git: Any = run.environment.get("git") or {}
     return replace(
         session,
         complete=complete and run.complete,

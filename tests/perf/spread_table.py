@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from lmbench.base.units import UNKNOWN, pretty
-from tests.perf.spread_figures import BOUND, IDLE, Row, Session, Spread, coefficient_of_variation, rows_of, unsteady
+from tests.perf.spread_figures import BOUND, IDLE, Row, Session, coefficient_of_variation, machine_variation, rows_of, unsteady
 
 END = "<!-- end of spread -->"
 LOADS = {
@@ -53,7 +53,9 @@ def _runs(sessions: Sequence[Session]) -> dict[str, int]:
 def _conditions(sessions: Sequence[Session]) -> list[str]:
     newest = sessions[-1]
     days = sorted({session.started_at[:10] for session in sessions})
-    commits = list(dict.fromkeys(session.commit[:12] for session in sessions if session.commit))
+    commits = list(
+        dict.fromkeys(session.commit[:12] + "+" * session.commit.endswith("+") for session in sessions if session.commit)
+    )
     made = f" at commit {', '.join(commits)}" if commits else ""
     day = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     return [f"Machine class `{newest.machine}`, {day}{made}:", "", *(_condition(sessions, load) for load in _runs(sessions))]
@@ -80,16 +82,19 @@ def _speed(held: Sequence[Session]) -> str:
 
 
 def _row(row: Row, loads: Sequence[str], runs: dict[str, int]) -> str:
-    cells = [cell for load in loads for cell in _cells(row, row.by_load.get(load), runs[load])]
+    cells = [cell for load in loads for cell in _cells(row, load, runs[load])]
     return f"| {row.node_id.partition('::')[2]} | {row.metric} | " + " | ".join(cells) + " |"
 
 
-def _cells(row: Row, spread: Spread | None, runs: int) -> tuple[str, str]:
+def _cells(row: Row, load: str, runs: int) -> tuple[str, str]:
+    spread = row.by_load.get(load)
     if spread is None or not spread.values:
         return UNKNOWN, UNKNOWN
     count = len(spread.values)
     few = "" if count == runs else f" ({count} run{'s' if count > 1 else ''})"
-    return pretty(spread.middle, row.unit), percent(spread.variation) + few
+    shown = percent(spread.variation)
+    bold = load == IDLE and (spread.variation or 0.0) > BOUND
+    return pretty(spread.middle, row.unit), (f"**{shown}**" if bold else shown) + few
 
 
 def percent(variation: float | None) -> str:
@@ -102,15 +107,17 @@ def percent(variation: float | None) -> str:
 def _findings(sessions: Sequence[Session], rows: Sequence[Row]) -> list[str]:
     if not any(session.load == IDLE for session in sessions):
         return [f"No idle run was held, so whether the metrics stay within {BOUND:.0%} is not known."]
-    found = unsteady(rows)
-    names = ", ".join(f"{row.metric} of {row.node_id.partition('::')[2]}" for row in found)
-    verdict = (
-        f"Above {BOUND * 100:.0f} % on the idle machine: {names}."
-        if found
-        else f"All within {BOUND * 100:.0f} % on the idle machine."
-    )
+    found, own = unsteady(rows), machine_variation(sessions) or 0.0
+    bound = f"{BOUND * 100:.0f} %"
+    lines = [f"{len(found)} of {len(rows)} metrics moved by more than {bound} on the idle machine (bold)."]
+    if not found:
+        lines = [f"All metrics that are known stay within {bound} on the idle machine."]
+    elif own > BOUND:
+        lines.append(
+            f"The machine itself did not hold still: the same reading of the clock varied by {percent(own)}, so these runs do not "
+            "tell whether a case moves or the machine; hold them again where others cannot slow its CPUs down."
+        )
     unknown = [row for row in rows if IDLE in row.by_load and row.by_load[IDLE].variation is None]
-    lines = [verdict]
     if unknown:
         shown = ", ".join(f"{row.metric} of {row.node_id.partition('::')[2]}" for row in unknown)
         lines.append(f"Without two idle values, so that their variation is not known: {shown}.")
