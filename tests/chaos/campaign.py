@@ -29,7 +29,7 @@ from lmbench.measure.clock import CLOCK, epoch_s
 from lmbench.store.files import number_of
 from lmbench.store.runs import read_run
 from tests.chaos.repository import CASES, differences, foreign_worktrees, make, picture
-from tests.chaos.trials import CONTROL, PYTEST, Kill, Outcome, carry_out, draw, environment, processes
+from tests.chaos.trials import CONTROL, PYTEST, Kill, Outcome, carry_out, draw, environment, hear_signals, processes
 
 NEXT_RUN_EVERY = 5
 """Kills after which a session runs undisturbed, as the user's next one would."""
@@ -221,6 +221,7 @@ def main(kills: int, seed: int | None, minutes: float) -> None:
     chosen = int(epoch_s()) % 100_000 if seed is None else seed
     click.echo(f"seed {chosen}; again with: make chaos KILLS={kills} SEED={chosen}")
     top, begun = Path(tempfile.mkdtemp(prefix="chaos-")), CLOCK.now()
+    hear_signals()
     campaign = Campaign(top)
     campaign.control()
     campaign.run(draw(chosen, kills), begun + minutes * 60)

@@ -99,6 +99,13 @@ def draw(seed: int, kills: int) -> list[Kill]:
     return drawn
 
 
+def hear_signals() -> None:
+    """Let what is started hear every signal: a shell ignores Ctrl-C for its background jobs, and nohup SIGHUP."""
+    for number in SIGNALS:
+        if number != signal.SIGKILL and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def carry_out(kill: Kill, repository: Path, folder: Path) -> Outcome:
     """Start it, kill it, wait for its end."""
     folder.mkdir(parents=True)
