@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from lmbench.base.catalogue import is_of_batch
 from lmbench.compare import metrics
 from lmbench.compare.comparability import comparable, why_incomparable
 from lmbench.compare.contention import BOUND, of_record
+from lmbench.compare.same_experiment import fit, why_barred
 from lmbench.compare.tolerance import NOISY, tripwired
 from lmbench.compare.verdicts import ERROR, INCOMPARABLE, MISSING, NEW, Verdict
 from lmbench.record.record import ERROR as FAILED
@@ -38,10 +40,9 @@ def compare_case(
         why = "; ".join(why_incomparable(baselines[0], record))
         return [Verdict(node_id=node_id, metric=None, outcome=INCOMPARABLE, why=why, n_baselines=len(baselines))]
     runs = metrics.Runs(heads=_heads(record, reruns), stored=stored, bound=bound)
-    can_fail = tripwired(record)
     names = dict.fromkeys([*record.metrics, *stored[0].metrics])
-    judged = (metrics.judge_metric(name, runs, can_fail=name in can_fail) for name in names)
-    return [_named(verdict, stored[0].case.node_id) for verdict in judged if verdict is not None]
+    judged = [verdict for name in names if (verdict := _judged(name, runs)) is not None]
+    return [_named(verdict, stored[0].case.node_id) for verdict in (*_other_experiment(judged, runs), *judged)]
 
 
 def suspects(record: Record, baselines: Sequence[Record], *, bound: float = BOUND) -> tuple[str, ...]:
@@ -52,7 +53,7 @@ def suspects(record: Record, baselines: Sequence[Record], *, bound: float = BOUN
     return tuple(
         name
         for name, metric in record.metrics.items()
-        if metric.kind in NOISY and name in tripwired(record) and metrics.trips(name, runs)
+        if metric.kind in NOISY and name in tripwired(record) and metrics.trips(name, _fitting(name, runs))
     )
 
 
@@ -82,6 +83,35 @@ def compare_missing(
             continue
         found.append(Verdict(node_id=node_id, metric=None, outcome=MISSING, why=why))
     return found
+
+
+def _fitting(name: str, runs: metrics.Runs) -> metrics.Runs:
+    """The stored runs in which the metric was measured as in this one."""
+    return replace(runs, stored=fit(name, runs.stored, runs.heads[0]))
+
+
+def _judged(name: str, runs: metrics.Runs) -> Verdict | None:
+    """The verdict on one metric; incomparable where no stored run measured it under the same objectives."""
+    why = why_barred(name, runs.stored, runs.heads[0])
+    can_fail = name in tripwired(runs.heads[0])
+    if not why:
+        return metrics.judge_metric(name, _fitting(name, runs), can_fail=can_fail)
+    verdict = metrics.judge_metric(name, runs, can_fail=can_fail)
+    if verdict is None:
+        return None
+    return replace(verdict, outcome=INCOMPARABLE, why=why, doubt="", ratio=None, tolerance=None, limit=None, n_baselines=0)
+
+
+def _other_experiment(judged: Sequence[Verdict], runs: metrics.Runs) -> list[Verdict]:
+    """One on the whole case where a metric that can fail it was measured under other objectives: it must not look ok."""
+    record = runs.heads[0]
+    lost = [one for one in judged if one.outcome == INCOMPARABLE and one.metric in tripwired(record)]
+    lost = [one for one in lost if not is_of_batch(one.metric or "")]
+    if not lost:
+        return []
+    names = ", ".join(one.metric or "" for one in lost)
+    why = f"{lost[0].why}; not compared: {names}, and what depends on them"
+    return [Verdict(node_id=record.case.node_id, metric=None, outcome=INCOMPARABLE, why=why)]
 
 
 def _named(verdict: Verdict, stored_as: str) -> Verdict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lmbench.base.catalogue import HIGHER, METRICS
+from lmbench.base.catalogue import HIGHER, METRICS, is_of_batch
 from lmbench.base.registry import WORKLOADS
 from lmbench.measure.measurement import Metric
 from lmbench.plan.case import Case
@@ -50,6 +50,8 @@ def tripwired(record: Record) -> frozenset[str]:
     """
     workload = WORKLOADS.get(record.case.workload)  # a record may come from where more is installed
     names = {_known(name, record) for name in (workload.tripwired if workload else ())}
+    if "output_tokens_per_s" in names:
+        names |= {name for name in record.metrics if is_of_batch(name)}
     names |= {name for name in record.case.gate if name in METRICS and METRICS[name].kind in NOISY}
     return frozenset(names)
 

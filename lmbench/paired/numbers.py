@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from lmbench.measure.objectives import Pin
 from lmbench.paired.protocol import Round
 from lmbench.paired.starved import without_waiting
 from lmbench.plan.case import Case
@@ -26,6 +27,8 @@ class Job:
     """None for a plain pytest-benchmark test."""
     given: Mapping[str, Any] = field(default_factory=dict)
     """Parameters of the case that the first run has settled, such as the batch size of a throughput case."""
+    pins: Mapping[str, Pin] = field(default_factory=dict)
+    """Objectives of the first run, which every run of both sides uses."""
     timeout_s: float = 300.0
 
     @property

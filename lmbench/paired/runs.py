@@ -53,7 +53,7 @@ def run_one(job: Job, setting: Setting, place: Place, say: Callable[[str], None]
     """One whole run of a suite's case at `place`. Raises Unavailable; other failures are in the record."""
     if job.case is None:
         raise ValueError("a plain test has no whole runs; it is paired round by round")
-    return run_isolated(job.case, replace(setting, once=False), lambda text: say(f"{place.name}: {text}"), place)
+    return run_isolated(job.case, replace(setting, once=False, pins=job.pins), lambda text: say(f"{place.name}: {text}"), place)
 
 
 def declared_otherwise(job: Job, base: Place, renames: Renames = NO_RENAMES) -> str:

@@ -15,6 +15,7 @@ from lmbench.plugin.compared import BARE_COMPARE, settle_compare
 from lmbench.plugin.confirm import add_contention, contention_bound
 from lmbench.plugin.gate_options import add_gate, of_tests_run_apart
 from lmbench.plugin.place import settle_storage
+from lmbench.plugin.repin import add_repin
 
 NO_REPORTS = "none"
 COMPARE_FAIL = "--benchmark-compare-fail"
@@ -40,6 +41,7 @@ def add(parser: pytest.Parser) -> None:
     )
     group.addoption("--lmbench-hz", type=float, default=20.0, metavar="HZ", help="samples of resource use per second (20)")
     parser.addini("lmbench_reports", "folder of the reports and the journal, relative to rootdir", default="reports")
+    add_repin(group)
     add_contention(group, parser)
     add_gate(parser)
 

@@ -30,6 +30,7 @@ from lmbench.plugin.endings import status as ended_with
 from lmbench.plugin.feed import RecordedTime
 from lmbench.plugin.gate_options import GATE, fail_on
 from lmbench.plugin.outputs import open_journal, package_of, requests_folder, write_files
+from lmbench.plugin.pins import SessionPins
 from lmbench.plugin.progress import Progress
 from lmbench.plugin.renames import session_renames
 from lmbench.plugin.storage import RunStorage, save_failures
@@ -57,6 +58,7 @@ class Run:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.progress = Progress(config)
+        self.pins = SessionPins(self)
         self.confirmation = Confirmation(contention_bound(config), self.progress.say)
         self.started_at = utc_now()
         self.id = f"{self.started_at.replace(':', '').replace('+0000', 'Z')}-{os.getpid()}"
@@ -117,6 +119,7 @@ class Run:
             self.journal.pair(pair)
 
     def _execute(self, case: Case, setting: Setting) -> Record:
+        setting = self.pins.applied(case, setting)
         self.progress.start(case.id)
         try:
             if self.config.getoption("lmbench_isolate") == "none" and BACKENDS[case.backend.kind].env is None:

@@ -9,6 +9,7 @@ from lmbench.base.registry import BACKENDS
 from lmbench.compare.cells import PLAIN, PLAIN_CPU, deciding, needs_runs
 from lmbench.compare.comparability import comparable
 from lmbench.compare.contention import calm
+from lmbench.compare.same_experiment import fit
 from lmbench.compare.triage import Observation
 from lmbench.compare.verdicts import REGRESSED
 from lmbench.paired.cost import Cost
@@ -16,6 +17,7 @@ from lmbench.paired.docket import ROUND_UNIT
 from lmbench.paired.numbers import Job
 from lmbench.paired.pair import rounds_for
 from lmbench.paired.runs import RUN_UNIT
+from lmbench.record.objectives import own_pins
 from lmbench.record.record import FULL, OK, Record
 
 if TYPE_CHECKING:
@@ -105,7 +107,7 @@ def _job(record: Record) -> tuple[Job, str]:
     case = record.case
     best = record.metrics.get("best_batch")
     given = {"max_batch": int(best.value)} if case.workload == "throughput" and best is not None and best.value else {}
-    job = Job(node_id=case.node_id, case=case, given=given, timeout_s=case.timeout_s)
+    job = Job(node_id=case.node_id, case=case, given=given, pins=own_pins(record), timeout_s=case.timeout_s)
     return job, RUN_UNIT if needs_runs(case) else ROUND_UNIT
 
 
@@ -116,7 +118,11 @@ def _of_cases(run: Run, cases: Mapping[str, Record]) -> Iterator[Observation]:
         stored = calm(comparable(run.stored_baselines().of(node_id), record), run.confirmation.bound)
         for name in deciding(record.case):
             metric = record.metrics.get(name)
-            old = tuple(value for one in stored if name in one.metrics and (value := one.metrics[name].value) is not None)
+            old = tuple(
+                value
+                for one in fit(name, stored, record)
+                if name in one.metrics and (value := one.metrics[name].value) is not None
+            )
             if metric is not None and metric.value is not None and old:
                 yield Observation(node_id=node_id, metric=name, now=metric.value, stored=old, better=metric.better or "lower")
 

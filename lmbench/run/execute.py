@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from lmbench.measure.devices import UsedDevices, installed, used_devices
 from lmbench.measure.energy import energy
 from lmbench.measure.machine import usable_cpus
 from lmbench.measure.measurement import Measurement, Metric, Work, metric
+from lmbench.measure.objectives import Pin
 from lmbench.measure.sampler import Sampler
 from lmbench.measure.samples import Samples, summary
 from lmbench.measure.utilization import resource_metrics
@@ -47,6 +48,8 @@ class Setting:
     hz: float = 20.0
     artifacts: str | None = None
     """Folder for files too large for a record (request logs); None: they are not written."""
+    pins: Mapping[str, Pin] = field(default_factory=dict)
+    """Objectives that the case must use where the suite gives none."""
     partial: bool = False
     """Ctrl-C ends a load run early and its record says so, instead of being passed on."""
 
@@ -102,6 +105,7 @@ def _measure(case: Case, setting: Setting, builder: CaseBuilder, progress: Calla
         ceilings=lambda: _ceilings(setting, builder, asked),
         once=setting.once,
         artifacts=None if setting.artifacts is None or setting.once else Path(setting.artifacts),
+        pins=setting.pins,
         partial=setting.partial,
     )
     run = resolve(WORKLOADS[case.workload].target)

@@ -90,7 +90,10 @@ def _converse(case: Case, setting: Setting, progress: Callable[[str], None], pla
     finally:
         os.close(writer)
     try:
-        _ask(process, {"case": case.to_json(), "setting": asdict(setting)})
+        plain = asdict(setting)
+        # Apart from the setting, so that a worker of an older version, which has none, still answers.
+        pins = plain.pop("pins")
+        _ask(process, {"case": case.to_json(), "setting": plain, "pins": pins})
         final = _listen(reader, process, progress, case.timeout_s)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=GRACE_S)

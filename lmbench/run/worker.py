@@ -2,7 +2,7 @@
 
     python -m lmbench.run.worker PIPE_FD
 
-Request   {"case": {...}, "setting": {...}}
+Request   {"case": {...}, "setting": {...}, "pins": {...}}
 Events    {"event": "progress", "text": "..."}                        any number
           {"event": "record", "record": {...}}                        last, or
           {"event": "unavailable", "reason": "...", "remedy": "..."}  last
@@ -22,6 +22,7 @@ from dataclasses import replace
 from typing import Any, TextIO
 
 from lmbench.base.errors import Unavailable
+from lmbench.measure.objectives import Pin
 from lmbench.plan.case import Case
 from lmbench.record.codec import to_json
 from lmbench.record.record import ERROR, Failure, Record
@@ -38,7 +39,7 @@ def serve(request: Mapping[str, Any], pipe: TextIO) -> None:
     try:
         record = execute(
             Case.from_json(request["case"]),
-            Setting(**request["setting"]),
+            Setting(**request["setting"], pins={name: Pin(**pin) for name, pin in request.get("pins", {}).items()}),
             progress=lambda text: send({"event": "progress", "text": text}),
         )
         send({"event": "record", "record": _plain(record)})

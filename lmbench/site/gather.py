@@ -12,6 +12,7 @@ from lmbench.base.errors import StoreError
 from lmbench.capacity.measured import MOST_RUNS
 from lmbench.compare.verdicts import Verdict
 from lmbench.plan.case import Case
+from lmbench.record.objectives import objectives_of
 from lmbench.record.record import ONCE, Record
 from lmbench.site.nouns import Key, Latest, Nightly, Point, Stored, Trail
 from lmbench.store.ledger import Change
@@ -200,7 +201,8 @@ def _latest(run: StoredRun) -> Iterator[Latest]:
 
 def _point(record: Record, run: int) -> Point:
     values = {name: (one.value, one.n) for name, one in record.metrics.items()} if record.failure is None else {}
-    return Point(at=record.started_at, run=run, case=record.case, corpus=record.corpus_digest, values=values)
+    aims = {name: one.value for name, one in objectives_of(record).items()} if record.failure is None else {}
+    return Point(at=record.started_at, run=run, case=record.case, corpus=record.corpus_digest, values=values, objectives=aims)
 
 
 def _newer(record: Record, known: Placed | None) -> bool:

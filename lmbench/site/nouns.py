@@ -29,6 +29,8 @@ class Point:
     corpus: str | None
     values: Mapping[str, tuple[float | None, int | None]]
     """Metric -> (value, n); nothing of a case that failed."""
+    objectives: Mapping[str, float] = field(default_factory=dict)
+    """What a load run was held to, by name; nothing of a case that failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

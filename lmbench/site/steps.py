@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lmbench.base.catalogue import HIGHER, METRICS
@@ -53,6 +54,22 @@ def breaks(trail: Trail) -> dict[int, str]:
             found[place] = f"declared differently: {'; '.join(changes)}"
         elif old.corpus != new.corpus:
             found[place] = f"the text changed: digest {old.corpus} to {new.corpus}"
+    return {**other_objectives(trail), **found}
+
+
+def other_objectives(trail: Trail) -> dict[int, str]:
+    """Place -> the objectives that this point was measured under in place of those before it."""
+    found: dict[int, str] = {}
+    before: Mapping[str, float] = {}
+    for place, point in enumerate(trail.points):
+        changed = [
+            f"{name} {before[name]:.4g} to {value:.4g}"
+            for name, value in point.objectives.items()
+            if name in before and not math.isclose(value, before[name], rel_tol=1e-9)
+        ]
+        if changed:
+            found[place] = f"other objectives: {'; '.join(changed)}"
+        before = point.objectives or before
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import count
+from itertools import count, pairwise
 from typing import Any
 
 from lmbench.base.units import pretty, pretty_change
@@ -19,7 +19,7 @@ from lmbench.site.gather import commit
 from lmbench.site.load import load_plots
 from lmbench.site.nouns import Key, Nightly, Page, Stored, Trail
 from lmbench.site.plots import DATE, Curve, Mark, Plot
-from lmbench.site.steps import OTHER, Step, breaks, main_metrics, values_of
+from lmbench.site.steps import OTHER, Step, breaks, main_metrics, other_objectives, values_of
 
 LIST = "trends.html"
 WHEN = Axis(title="", unit=DATE)
@@ -130,11 +130,23 @@ def _plot(trail: Trail, name: str, found: Sequence[Step], cuts: Mapping[int, str
         x=WHEN,
         y=Axis(title=name, unit=metric.unit),
         at="at",
-        curves=(Curve(name=name, values=values_of(trail.points, name)),),
+        curves=_stretches(trail, name),
         columns={"n": samples, "commit": "commit", "run": "run"},
         marks=tuple(mark for mark in marks if not math.isnan(mark.x)),
         note="; ".join(filter(None, [about(name), f"better is {metric.better}" if metric.better else ""])),
     )
+
+
+def _stretches(trail: Trail, name: str) -> tuple[Curve, ...]:
+    """The values of a metric; those that were measured under other objectives are another curve, which nothing joins."""
+    values = values_of(trail.points, name)
+    starts = [0, *other_objectives(trail), len(values)]
+    curves = []
+    for first, last in pairwise(starts):
+        label = name if first == 0 else f"{name}, objectives from {trail.points[first].at[:10]}"
+        inside = [value if first <= place < last else None for place, value in enumerate(values)]
+        curves.append(Curve(name=label, values=inside))
+    return tuple(curves)
 
 
 def _nights(trail: Trail, nightly: Nightly | None) -> list[Plot]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from lmbench.base.seams import IntArray, Tokenizer
 from lmbench.measure.ceilings import Peaks
 from lmbench.measure.clock import Clock
+from lmbench.measure.objectives import Pin
 from lmbench.plan.case import Case
 from lmbench.subject.protocol import Subject, TrainingSubject
 
@@ -50,5 +51,7 @@ class Context:
     once: bool = False
     artifacts: Path | None = None
     """Folder for files too large for a record; None: do not write them."""
+    pins: Mapping[str, Pin] = field(default_factory=dict)
+    """Objectives of an earlier run of the case, which a workload uses where the suite gives none (measure/objectives.py)."""
     partial: bool = False
     """End a load run at Ctrl-C and report what was measured by then."""

@@ -27,6 +27,7 @@ from lmbench.load.targets import Pulse, Target, Watch, no_watch
 from lmbench.load.traces import Trace
 from lmbench.measure.clock import epoch_s, utc_now
 from lmbench.measure.measurement import Measurement
+from lmbench.measure.objectives import as_details, pinned_note
 from lmbench.measure.statistics import percentile
 from lmbench.suite.params import StressParams
 from lmbench.workloads.asks import Asks, asks_of, trace_of
@@ -34,9 +35,10 @@ from lmbench.workloads.context import Context
 from lmbench.workloads.serving import Serving
 from lmbench.workloads.stress_endpoint import EndpointServing
 from lmbench.workloads.stress_in_process import SubjectServing
+from lmbench.workloads.stress_objectives import Aims, aims_of
 from lmbench.workloads.stress_outcome import Outcome, top_step
 from lmbench.workloads.stress_result import measurement
-from lmbench.workloads.stress_shape import line, objective, require_begin, schedule_of, shape_of, top_rate
+from lmbench.workloads.stress_shape import line, require_begin, schedule_of, shape_of, top_rate
 
 DRAIN_S = 30.0
 SWITCH_S = 0.0005
@@ -81,8 +83,8 @@ def _serving(context: Context, params: StressParams, asks: Asks, threads: Thread
 def _measure(context: Context, params: StressParams, serving: Serving, offer: _Offer) -> Measurement:
     unloaded = serving.unloaded()
     context.progress(f"stress: unloaded request {unloaded.latency_s * 1e3:.1f} ms")
-    slo = objective(params, unloaded.latency_s)
-    shape = shape_of(params, unloaded.latency_s, offer.trace, once=context.once)
+    aims = aims_of(params, unloaded.latency_s, context.pins)
+    slo, shape = aims.slo, shape_of(params, aims.start_rate, offer.trace, once=context.once)
     target = serving.target(top_rate(shape))
     plan = Plan(
         shape=shape,
@@ -112,10 +114,16 @@ def _measure(context: Context, params: StressParams, serving: Serving, offer: _O
         asked=offer.asks.output_tokens,
     )
     facts = {"epoch_s": epoch, "request_log": None, "asks": offer.asks.describe(len(result.logs))}
-    found = measurement(outcome, facts)
+    found = _with_aims(measurement(outcome, facts), aims, shape)
     path = log.settled(interrupted=result.interrupted)
     notes = (*found.notes, f"{NOT_KEPT}{log.problem}") if log.problem else found.notes
     return replace(found, details={**found.details, "request_log": None if path is None else str(path)}, notes=notes)
+
+
+def _with_aims(found: Measurement, aims: Aims, shape: Shape) -> Measurement:
+    """The measurement with its objectives, and a note on those that the suite does not give."""
+    bearing = aims.bearing_on(shape, found.metrics)
+    return replace(found, details={**found.details, **as_details(bearing)}, notes=(*found.notes, *pinned_note(bearing)))
 
 
 def _watches(context: Context, serving: Serving, shape: Shape) -> Callable[[Step], Watch]:

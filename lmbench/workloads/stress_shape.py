@@ -1,4 +1,4 @@
-"""What load a stress case means: its objective, its shape, and when the requests of a step leave."""
+"""What load a stress case means: its shape, and when the requests of a step leave."""
 
 from __future__ import annotations
 
@@ -14,26 +14,13 @@ from lmbench.load.ramp import Ramp
 from lmbench.load.search import COARSE, Search
 from lmbench.load.shapes import Shape, Step
 from lmbench.load.traces import Trace
-from lmbench.suite.params import Slo, StressParams
+from lmbench.suite.params import StressParams
 
-START_SHARE = 0.25
-"""The ramp begins at this share of what one request after the other would allow."""
-SLO_FACTOR = 5.0
-"""Default objective: a request may take this many times its unloaded median."""
 ONCE_REQUESTS = 3
 
 
-def objective(params: StressParams, unloaded_s: float) -> Slo:
-    """The SLO asked for, or `latency_s` at SLO_FACTOR times the unloaded median where none is set."""
-    asked = params.slo or Slo()
-    if asked.ttft_s is None and asked.tpot_s is None and asked.latency_s is None:
-        return Slo(latency_s=SLO_FACTOR * unloaded_s, attainment=asked.attainment)
-    return asked
-
-
-def shape_of(params: StressParams, unloaded_s: float, trace: Trace | None, *, once: bool) -> Shape:
-    """The shape asked for; without one a ramp from START_SHARE of the closed-loop rate. A few requests when `once`."""
-    rate = params.start_rate or START_SHARE * params.workers / unloaded_s
+def shape_of(params: StressParams, rate: float, trace: Trace | None, *, once: bool) -> Shape:
+    """The shape asked for; without one a ramp from `rate` on. A few requests at that rate when `once`."""
     if once:
         return Hold(rate=rate, duration_s=ONCE_REQUESTS / rate)
     if trace is not None:

@@ -22,10 +22,12 @@ from lmbench.load.saturation import OverSaturation
 from lmbench.load.search import Search
 from lmbench.measure.clock import CLOCK
 from lmbench.measure.measurement import Measurement
+from lmbench.measure.objectives import Pin, pinned_note
 from lmbench.suite.params import Slo, StressParams
 from lmbench.workloads import stress
 from lmbench.workloads.stress_in_process import SubjectServing
-from lmbench.workloads.stress_shape import objective, require_begin, shape_of
+from lmbench.workloads.stress_objectives import aims_of
+from lmbench.workloads.stress_shape import require_begin, shape_of
 from tests.workloads.simulated import virtual
 from tests.workloads.virtual import make
 
@@ -133,14 +135,36 @@ def test_when_nothing_completes_the_series_is_the_unloaded_one_and_says_so() -> 
 
 def test_defaults_follow_the_unloaded_subject() -> None:
     params = StressParams()
-    assert objective(params, 0.02) == Slo(latency_s=0.1)
-    assert objective(StressParams(slo=Slo(attainment=0.9)), 0.02) == Slo(latency_s=0.1, attainment=0.9)
-    assert objective(StressParams(slo=Slo(ttft_s=1.0)), 0.02) == Slo(ttft_s=1.0)
+    assert aims_of(params, 0.02, {}).slo == Slo(latency_s=0.1)
+    assert aims_of(StressParams(slo=Slo(attainment=0.9)), 0.02, {}).slo == Slo(latency_s=0.1, attainment=0.9)
+    assert aims_of(StressParams(slo=Slo(ttft_s=1.0)), 0.02, {}).slo == Slo(ttft_s=1.0)
     for asked, rate in ((params, 12.5), (StressParams(workers=4), 50.0), (StressParams(start_rate=3.0), 3.0)):
-        shape = shape_of(asked, 0.02, None, once=False)
+        shape = shape_of(asked, aims_of(asked, 0.02, {}).start_rate, None, once=False)
         assert isinstance(shape, Ramp) and shape.start_rate == pytest.approx(rate)
-    assert shape_of(params, 0.02, None, once=True) == Hold(rate=12.5, duration_s=3 / 12.5)
+    assert shape_of(params, 12.5, None, once=True) == Hold(rate=12.5, duration_s=3 / 12.5)
     assert shape_of(StressParams(shape="soak 10 for 2h"), 0.02, None, once=False) == Soak(rate=10.0, duration_s=7200.0)
+
+
+def test_two_runs_of_other_speeds_use_the_pinned_objectives() -> None:
+    """The first run derives them; the second, three times as slow alone, is held to the same, and says from which run."""
+    first = aims_of(StressParams(), 0.02, {})
+    assert {one.name: one.source for one in first.found} == {
+        "slo.latency_s": "derived",
+        "slo.attainment": "suite",
+        "start_rate": "derived",
+    }
+    pins = {one.name: Pin(value=one.value, run="0001_x") for one in first.found if one.source == "derived"}
+    second = aims_of(StressParams(), 0.06, pins)
+    assert (second.slo, second.start_rate) == (first.slo, first.start_rate)
+    (note,) = pinned_note(second.found)
+    assert note == "pinned from run 0001_x: slo.latency_s 0.1, start_rate 12.5; --lmbench-repin derives them anew"
+    asked = aims_of(StressParams(slo=Slo(latency_s=0.5), start_rate=3.0), 0.06, pins)
+    assert asked.slo.latency_s == 0.5 and asked.start_rate == 3.0 and {one.source for one in asked.found} == {"suite"}
+    soak = shape_of(StressParams(shape="soak 10 for 2h"), 1.0, None, once=False)
+    ramp = shape_of(StressParams(), 1.0, None, once=False)
+    metrics = ("max_sustainable_rate", "latency_p50_s", "first_call_s", "slo_attainment")
+    assert {one.metrics for one in second.bearing_on(ramp, metrics)} == {metrics[:2] + metrics[3:]}
+    assert {one.metrics for one in second.bearing_on(soak, metrics)} == {("goodput_requests_per_s", "slo_attainment")}
 
 
 @pytest.mark.parametrize("params", [{}, {"workers": 2, "slo": {"latency_s": 5.0, "ttft_s": 5.0}}])
