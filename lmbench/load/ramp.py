@@ -151,8 +151,8 @@ class Ramp:
         low, high = bracket(found)
         if high is None:
             return None
-        if low is None:
-            return high.rate / self.growth
+        if low is None:  # lower still, where a try at the first rates had held; else nothing ever will
+            return high.rate / self.growth if any(one.met for rung in found for one in rung.tries) else None
         if high.rate / low.rate - 1 > resolution * (1 + SLACK):
             return math.sqrt(low.rate * high.rate)
         return next((rung.rate for rung in (high, low) if not rung.sure), None)

@@ -83,6 +83,12 @@ def test_a_first_step_that_breaks_is_followed_by_lower_ones() -> None:
     assert RECOVERY not in {one.step.kind for one in past}
 
 
+def test_a_service_that_never_holds_ends_the_ramp() -> None:
+    past = of_capacity(FINE, 0.0)
+    assert PROBE not in {one.step.kind for one in past} and len(past) <= 2 * (FINE.max_steps + 1)
+    assert bracket(rungs(past))[0] is None
+
+
 def test_only_the_step_before_recovery_may_leave_a_backlog() -> None:
     first = Step(index=0, kind=RAMP, rate=25.0, start_s=0.0, duration_s=1.0)
     held = [Passed(step=first, verdict=verdict(met=True))]
