@@ -37,6 +37,7 @@ from lmbench.plugin.suspects import (
     measured_cases,
     measured_tests,
     observations,
+    slow_batches,
     triggers,
     without_pairs,
 )
@@ -76,7 +77,10 @@ class Gate:
         suspects, shift = self._suspects(cases, tests)
         if self.options.same_code:
             suspects = {}
-        jobs, steady = jobs_of(list(suspects), cases, tests), without_pairs(list(suspects), cases)
+        jobs, steady = (
+            jobs_of(list(suspects), cases, tests, slow_batches(self.run.verdicts)),
+            without_pairs(list(suspects), cases),
+        )
         cost = guess(jobs, cases, tests)
         self._announce(jobs, cost, len(cases) + len(tests))
         judgement = Judgement(verdicts=(), pairs_run=0, wall_s=0.0)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lmbench.base.catalogue import is_of_batch
 from lmbench.base.registry import BACKENDS
 from lmbench.compare.cells import PLAIN, PLAIN_CPU, deciding, needs_runs
 from lmbench.compare.comparability import comparable
 from lmbench.compare.contention import calm
 from lmbench.compare.same_experiment import fit
 from lmbench.compare.triage import Observation
-from lmbench.compare.verdicts import REGRESSED
+from lmbench.compare.verdicts import REGRESSED, Verdict
 from lmbench.paired.cost import Cost
 from lmbench.paired.docket import ROUND_UNIT
 from lmbench.paired.numbers import Job
@@ -27,6 +28,7 @@ HEAVY_START_S, LIGHT_START_S = 12.0, 4.0
 """First guesses for starting two workers, with and without an engine to import; the first pair corrects them."""
 WARM_CALLS = 5
 SHORT_ROUND_S = 1e-3
+NO_SIZES: Mapping[str, int] = {}
 
 
 def measured_cases(run: Run) -> dict[str, Record]:
@@ -68,9 +70,23 @@ def triggers(run: Run) -> dict[str, str]:
     return found
 
 
-def jobs_of(chosen: Sequence[str], cases: Mapping[str, Record], tests: Mapping[str, Any]) -> list[tuple[Job, str]]:
-    """Jobs with the unit of their pairs, in the order of the session; cases that pairs would decide nothing of are left out."""
-    jobs = [_job(record) for name, record in cases.items() if name in chosen and deciding(record.case)]
+def slow_batches(verdicts: Iterable[Verdict]) -> dict[str, int]:
+    """The largest batch size of each case that stored runs speak against: that is the one to pair."""
+    sizes: dict[str, int] = {}
+    for one in verdicts:
+        if one.outcome == REGRESSED and is_of_batch(one.metric or ""):
+            sizes[one.node_id] = max(sizes.get(one.node_id, 0), int((one.metric or "").rpartition("_")[2]))
+    return sizes
+
+
+def jobs_of(
+    chosen: Sequence[str], cases: Mapping[str, Record], tests: Mapping[str, Any], sizes: Mapping[str, int] = NO_SIZES
+) -> list[tuple[Job, str]]:
+    """Jobs with the unit of their pairs, in the order of the session; cases that pairs would decide nothing of are left out.
+
+    A sweep is paired at the batch size in `sizes`, else at the best one.
+    """
+    jobs = [_job(record, sizes.get(name)) for name, record in cases.items() if name in chosen and deciding(record.case)]
     return jobs + [(Job(node_id=name), ROUND_UNIT) for name in tests if name in chosen]
 
 
@@ -103,10 +119,11 @@ def _case_s(job: Job, unit: str, cases: Mapping[str, Record], tests: Mapping[str
     return 2 * (setup_s + WARM_CALLS * call_s + rounds_for(round_s) * round_s)
 
 
-def _job(record: Record) -> tuple[Job, str]:
+def _job(record: Record, size: int | None = None) -> tuple[Job, str]:
     case = record.case
     best = record.metrics.get("best_batch")
-    given = {"max_batch": int(best.value)} if case.workload == "throughput" and best is not None and best.value else {}
+    batch = size or (int(best.value) if best is not None and best.value else None)
+    given = {"max_batch": batch} if case.workload == "throughput" and batch else {}
     job = Job(node_id=case.node_id, case=case, given=given, pins=own_pins(record), timeout_s=case.timeout_s)
     return job, RUN_UNIT if needs_runs(case) else ROUND_UNIT
 

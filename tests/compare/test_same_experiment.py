@@ -14,7 +14,7 @@ from lmbench.measure.measurement import metric
 from lmbench.measure.objectives import DERIVED, PINNED, Objective, Pin, as_details
 from lmbench.paired import runs
 from lmbench.paired.pair import Sides
-from lmbench.plugin.suspects import jobs_of
+from lmbench.plugin.suspects import jobs_of, slow_batches
 from lmbench.record.codec import dumps
 from lmbench.record.objectives import objectives_of, pins_of
 from lmbench.record.record import Record
@@ -100,6 +100,11 @@ def test_each_batch_is_held_to_its_own_stored_value() -> None:
     verdicts = by_metric(compare_case(slow, [stored], [slow, slow]))
     assert verdicts["output_tokens_per_s_batch_2"].outcome == "regressed"
     assert verdicts["output_tokens_per_s"].outcome == "ok"
+    cases = {slow.case.node_id: slow}
+    ((job, _),) = jobs_of(list(cases), cases, {}, slow_batches(verdicts.values()))
+    assert job.given == {"max_batch": 2}, "the gate pairs the size that stored runs speak against"
+    ((job, _),) = jobs_of(list(cases), cases, {})
+    assert job.given == {"max_batch": 4}, "without one the best"
 
 
 def test_a_batch_that_both_lack_changes_nothing_for_the_case() -> None:
