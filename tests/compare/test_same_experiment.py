@@ -53,8 +53,9 @@ def test_a_run_under_another_slo_is_incomparable_in_what_depends_on_it() -> None
     for name in BOUND:
         assert verdicts[name].outcome == INCOMPARABLE and verdicts[name].limit is None, name
         assert "slo.latency_s 0.05 (derived from that run's own measurement) -> 0.09" in verdicts[name].why
-    assert verdicts["first_call_s"].outcome == "ok", "it was measured before the load"
-    assert "not compared: service_p50_s" in verdicts[None].why or "max_sustainable_rate" in verdicts[None].why
+    others = {one.outcome for name, one in verdicts.items() if name not in (*BOUND, None)}
+    assert others == {"ok"}, "what does not depend on it is compared"
+    assert "max_sustainable_rate" in verdicts[None].why and "service_p50_s" in verdicts[None].why
     assert case_outcome(verdicts.values()) == INCOMPARABLE, "a case whose headline was not compared must not look ok"
     assert not suspects(now, [stored])
 
@@ -84,7 +85,7 @@ def test_a_record_of_an_older_version_still_has_its_slo_and_first_rate() -> None
 
 def test_a_sweep_that_ended_earlier_is_no_regression() -> None:
     """Of 12 thousand tokens/s at batch 8 and a sweep that ended at 2, neither order is a verdict on the headline."""
-    whole, short = swept(1000.0, 2000.0, 6000.0, 12000.0, best=8), swept(1000.0, 1900.0, best=2)
+    whole, short = swept(1000.0, 2000.0, 6000.0, 12000.0, best=8), swept(1000.0, 2000.0, best=2)
     for now, stored in ((short, whole), (whole, short)):
         verdicts = by_metric(compare_case(now, [stored]))
         assert not suspects(now, [stored])
