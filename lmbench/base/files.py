@@ -1,4 +1,7 @@
-"""Writing files so that a reader sees the old content or the new, never half of either; and the lock of a folder."""
+"""Writing files so that a reader sees the old content or the new, never half of either; and the lock of a folder.
+
+No text is written with a secret.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from io import FileIO
 from pathlib import Path
+
+from lmbench.base.secrets import conceal
 
 UNWRITABLE = (errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPERM, errno.EROFS)
 """What a disk or a folder has against being written: another place may be better."""
@@ -52,7 +57,7 @@ def write_beside(folder: Path, prefix: str, data: bytes | str) -> Path:
 
     It has no name before it is complete, where the file system can do that, so that a kill leaves nothing of it behind.
     """
-    content = data.encode() if isinstance(data, str) else data
+    content = written(data) if isinstance(data, str) else data
     with contextlib.suppress(OSError, AttributeError):
         return _write_nameless(folder, prefix, content)
     descriptor, name = tempfile.mkstemp(dir=folder, prefix=prefix)
@@ -86,13 +91,18 @@ def _fill(descriptor: int, content: bytes) -> None:
         os.fchmod(stream.fileno(), 0o644)
 
 
+def written(text: str) -> bytes:
+    """The bytes of a text as a file may hold it: without secrets, whatever stands in it."""
+    return conceal(text, syntax=True).encode(errors="backslashreplace")
+
+
 def append_line(path: Path, line: str) -> None:
     """Append one line to `path` and sync it, so that a later kill cannot lose it. A line that fails leaves nothing of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     before = path.stat().st_size if path.exists() else 0
     try:
         with path.open("ab", buffering=0) as stream:
-            _write_all(stream, line.rstrip("\n").encode() + b"\n")
+            _write_all(stream, written(line.rstrip("\n")) + b"\n")
             os.fsync(stream.fileno())
     except OSError:
         with contextlib.suppress(OSError):

@@ -3,9 +3,9 @@
 It is a process of its own, so it outlives a run that is killed. Everything below it that loses its parent becomes its child
 (PR_SET_CHILD_SUBREAPER, prctl(2)), so a worker that left the server's process group or session is found and ended too.
 
-    stdin    one JSON line {"command", "cwd", "env", "grace_s", "parent"}; its closing means: stop
+    stdin    one JSON line {"command", "cwd", "env", "grace_s", "parent", "secrets"}; its closing means: stop
     stdout   {"pid"} or {"error"} at once, then nothing until the server ends by itself: {"exit"}
-    stderr   the log, which the server inherits
+    stderr   the log, into which it copies what the server prints, without the secrets
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from typing import Any
 
 import psutil
 
+from lmbench.base.secrets import give
+from lmbench.load.log_copy import LogCopy
 from lmbench.measure.clock import CLOCK
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -39,25 +41,33 @@ def main() -> int:
     order = _order()
     if order is None:
         return 0
+    give(order["secrets"])
     wake = _wakeups()
     _adopt_orphans()
+    reader, writer = os.pipe()
     try:
         server = subprocess.Popen(
             order["command"],
             cwd=order["cwd"],
             env=order["env"],
             stdin=subprocess.DEVNULL,
-            stdout=sys.stderr,
+            stdout=writer,
+            stderr=writer,
             start_new_session=True,
         )
     except OSError as error:
         _say(error=f"{error.strerror}: {error.filename}")
         return 0
+    finally:
+        os.close(writer)
+    log = LogCopy(reader, sys.stderr.fileno())
     _say(pid=server.pid)
     status = _watch(server.pid, wake, int(order["parent"]))
     if status is not None:
+        log.settle()
         _say(exit=status)
     _end(wake, float(order["grace_s"]))
+    log.settle()
     return 0
 
 

@@ -1,19 +1,16 @@
-"""Keeping secrets out of records and messages: by the names of variables and options, and by the values themselves."""
+"""How a server that is started here is described: its command and variables without what is secret in them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lmbench.suite.options import SECRET_NAME, SECRET_OPTION
-
-MASK = "***"
-MIN_SECRET_CHARS = 6
-"""Shorter values are not blotted out of a text: `1` or `none` stand there for other reasons."""
+from lmbench.base.secrets import LEAST_CHARS, MASK, NAMED, conceal
+from lmbench.suite.options import SECRET_OPTION
 
 
 def masked_env(env: Mapping[str, str]) -> dict[str, str]:
     """`env` with the values masked of variables whose name says that they are secret."""
-    return {name: MASK if SECRET_NAME.search(name) else blot(value, env) for name, value in env.items()}
+    return {name: MASK if NAMED.search(name) else blot(value, env) for name, value in env.items()}
 
 
 def masked_command(command: Sequence[str], env: Mapping[str, str]) -> list[str]:
@@ -32,8 +29,14 @@ def masked_command(command: Sequence[str], env: Mapping[str, str]) -> list[str]:
 
 
 def blot(text: str, env: Mapping[str, str]) -> str:
-    """`text` without the values of those variables of `env` whose name says that they are secret."""
-    hidden = {value for name, value in env.items() if SECRET_NAME.search(name) and len(value) >= MIN_SECRET_CHARS}
-    for value in sorted(hidden, key=len, reverse=True):
+    """`text` without secrets, those included that only `env` holds."""
+    text = conceal(text)
+    for value in secrets_of(env):
         text = text.replace(value, MASK)
     return text
+
+
+def secrets_of(env: Mapping[str, str]) -> list[str]:
+    """The values of those variables of `env` whose name says that they are secret, the longest first."""
+    found = {value for name, value in env.items() if NAMED.search(name) and len(value) >= LEAST_CHARS}
+    return sorted(found, key=len, reverse=True)

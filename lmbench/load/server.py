@@ -19,11 +19,12 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from lmbench.base import secrets
 from lmbench.base.errors import WorkloadError
 from lmbench.base.files import why
 from lmbench.base.scratch import unnamed_bytes
 from lmbench.load.guard import KILL_S
-from lmbench.load.masks import blot, masked_command, masked_env
+from lmbench.load.masks import blot, masked_command, masked_env, secrets_of
 from lmbench.load.ports import free_port, is_open, listener_pid
 from lmbench.measure.clock import Clock
 
@@ -182,6 +183,7 @@ class ManagedServer:
             "env": {**os.environ, **fill},
             "grace_s": self.spec.grace_s,
             "parent": os.getpid(),
+            "secrets": [*secrets.values(), *secrets_of(fill)],
         }
         stdin = _pipe(guard.stdin)
         with contextlib.suppress(BrokenPipeError):

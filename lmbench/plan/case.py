@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from lmbench.base import secrets
 from lmbench.base.digest import digest
 
 IDENTITY = ("workload", "params", "model", "backend", "compression", "corpus", "seed")
@@ -54,6 +55,16 @@ class Case:
     def node_id(self) -> str:
         """The pytest node id, which is the key of a case in the store."""
         return f"{self.suite}::{self.id}"
+
+    @property
+    def secret_variables(self) -> tuple[str, ...]:
+        """The environment variables that the model's options name as secret."""
+        key, others = self.model.options.get("api_key_env"), self.model.options.get("secret_env")
+        return tuple(str(name) for name in (key, *(others if isinstance(others, list) else ())) if name)
+
+    def declare_secrets(self) -> None:
+        """Have their values masked in whatever this process writes from now on."""
+        secrets.declare(*self.secret_variables)
 
     @property
     def digest(self) -> str:

@@ -39,7 +39,7 @@ class Written:
     def file(self, path: Path, text: str) -> None:
         """Write one file; a failure is noted, so that it costs no other file."""
         try:
-            write_atomically(path, text.encode(errors="backslashreplace"))
+            write_atomically(path, text)
         except OSError as error:
             self.fails(path, error)
             return

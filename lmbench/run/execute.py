@@ -11,6 +11,7 @@ from typing import Any
 
 from lmbench.base.errors import Diverged, LmbenchError, Unavailable
 from lmbench.base.registry import WORKLOADS, resolve
+from lmbench.base.secrets import LEAST_CHARS, conceal, too_short
 from lmbench.measure.ceilings import Ceilings, Peaks, known_ceilings
 from lmbench.measure.clock import CLOCK, utc_now
 from lmbench.measure.contention import CONTENDED, contention_of
@@ -24,6 +25,7 @@ from lmbench.measure.samples import Samples, summary
 from lmbench.measure.utilization import resource_metrics
 from lmbench.plan.case import Case
 from lmbench.plan.threads import on_machine
+from lmbench.record.concealed import concealed_record
 from lmbench.record.finite import finite
 from lmbench.record.record import ERROR, FULL, OK, ONCE, Failure, Record
 from lmbench.record.thread_use import stated
@@ -56,6 +58,7 @@ class Setting:
 
 def execute(case: Case, setting: Setting, progress: Callable[[str], None]) -> Record:
     """Run `case` here and now. Raises Unavailable when the machine lacks what it needs; never raises otherwise."""
+    case.declare_secrets()
     started_at, started = utc_now(), CLOCK.now()
     here = on_machine(case, usable_cpus())
     builder = CaseBuilder(here, CLOCK, progress)
@@ -63,8 +66,8 @@ def execute(case: Case, setting: Setting, progress: Callable[[str], None]) -> Re
     try:
         measured = _measure(here, setting, builder, progress)
         failure = None
-    except Unavailable:
-        raise
+    except Unavailable as lack:
+        raise Unavailable(conceal(lack.reason), conceal(lack.remedy)) from None
     except Exception as error:  # noqa: BLE001 - a case that fails must not take the others' records with it
         failure = _failure(error)
         measured = {"details": dict(error.details)} if isinstance(error, Diverged) else {}
@@ -81,7 +84,19 @@ def execute(case: Case, setting: Setting, progress: Callable[[str], None]) -> Re
         failure=failure,
         **measured,
     )
-    return finite(record)
+    return concealed_record(finite(_with_note(record)))
+
+
+def _with_note(record: Record) -> Record:
+    """Adds which declared secrets are too short to be masked: what a server echoes of them is in the record."""
+    short = too_short(record.case.secret_variables)
+    if not short:
+        return record
+    note = (
+        f"the value of {', '.join(short)} has fewer than {LEAST_CHARS} characters: it is too short to be masked in what is "
+        "written; use a longer key"
+    )
+    return replace(record, notes=(*record.notes, note))
 
 
 def _subject(builder: CaseBuilder, details: Mapping[str, Any]) -> dict[str, object]:

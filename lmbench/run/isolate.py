@@ -19,6 +19,7 @@ from lmbench.base.errors import StoreError, Unavailable, WorkerError
 from lmbench.base.git import without_git
 from lmbench.base.registry import BACKENDS
 from lmbench.base.scratch import PARENT, Owner, this_process, unnamed_file
+from lmbench.base.secrets import conceal, ending
 from lmbench.base.signals import ENDING
 from lmbench.measure.clock import CLOCK, utc_now
 from lmbench.plan.case import Case
@@ -49,12 +50,13 @@ class Place:
 def run_isolated(case: Case, setting: Setting, progress: Callable[[str], None], root: Path | Place) -> Record:
     """Run `case` in a worker at `root`. Raises Unavailable; every other failure is in the record."""
     place = root if isinstance(root, Place) else Place(root=root)
+    case.declare_secrets()
     started_at, started = utc_now(), CLOCK.now()
     with unnamed_file("worker") as log:
         try:
             return _converse(case, setting, progress, place, log)
         except WorkerError as error:
-            failure = Failure(kind="WorkerError", message=str(error), traceback=tail(log))
+            failure = Failure(kind="WorkerError", message=conceal(str(error)), traceback=tail(log))
     return Record(
         case=case,
         status=ERROR,
@@ -205,6 +207,6 @@ def death(process: subprocess.Popen[str]) -> str:
 
 
 def tail(log: IO[str]) -> str:
-    """The end of what a worker printed."""
+    """The end of what a worker printed, without secrets."""
     log.seek(0)
-    return log.read()[-LOG_TAIL_CHARS:]
+    return ending(log.read(), LOG_TAIL_CHARS)

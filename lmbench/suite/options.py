@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from lmbench.base.secrets import NAMED
 from lmbench.suite.params import Count, Params, Seconds
 
 RecurrentSize = Literal["tiny", "mini", "small"]
@@ -131,7 +132,6 @@ class FakeOptions(Params):
     parameters: Count | None = Field(None, description="the number it claims to have")
 
 
-SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 SECRET_OPTION = re.compile(r"--?[\w-]*(?:key|token|secret|password)", re.IGNORECASE)
 """`--api-key` and `--hf-token`, but not `--max-tokens`."""
 
@@ -148,7 +148,7 @@ class ServerOptions(Params):
     @model_validator(mode="after")
     def _without_secrets(self) -> ServerOptions:
         """A suite is kept in every record: what is secret comes from the environment, which the server inherits."""
-        names = [name for name in self.env if SECRET_NAME.search(name)]
+        names = [name for name in self.env if NAMED.search(name)]
         names += [name for name in (word.partition("=")[0] for word in self.command) if SECRET_OPTION.fullmatch(name)]
         if names:
             raise ValueError(
@@ -167,6 +167,7 @@ class EndpointOptions(Params):
     tokenizer: str = Field("bytes", description="its tokenizer: a tokenizer.json, smollm2, bytes, characters or bpe")
     token_ids: bool = Field(False, description="send prompts as token ids, for exact lengths (completions only)")
     api_key_env: str | None = Field(None, description="environment variable with the API key; the key is never kept")
+    secret_env: list[str] = Field([], description="further environment variables whose values nothing written may hold")
     verify_tls: bool = Field(True, description="check the server's certificate")
     body: dict[str, Any] = Field({}, description="further fields of each request's body, such as ignore_eos")
     server: ServerOptions | None = Field(None, description="a server to start; empty: it runs already")

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from lmbench.base.errors import WorkloadError
-from lmbench.load.masks import MASK
+from lmbench.base.secrets import MASK
 from lmbench.load.ports import free_port, is_open, listener_pid
 from lmbench.load.server import ManagedServer, ServerSpec
 from lmbench.measure.clock import CLOCK, ManualClock
