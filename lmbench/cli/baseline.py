@@ -9,7 +9,7 @@ from rich.table import Table
 
 from lmbench.base.errors import StoreError
 from lmbench.base.units import pretty_change
-from lmbench.cli.output import print_table
+from lmbench.cli.output import print_table, say
 from lmbench.cli.storage import left_out, machine_option, machine_runs, nothing, project_root, some_runs
 from lmbench.compare.gate import summary
 from lmbench.compare.verdicts import IMPROVED, OK, REGRESSED, Verdict, by_case, case_outcome
@@ -47,7 +47,7 @@ def list_baselines(newest: int, storage: str | None, *, every: bool) -> None:
     place, folder = machine_runs(storage)
     files = list_all(folder)
     if not files:
-        click.echo(nothing_in(place, folder.resolve()))
+        say(nothing_in(place, folder.resolve()))
         return
     table = Table("run", "state", "started", "commit", "cases", "failed", "note", box=None, pad_edge=False)
     shown = files if every else files[:newest]
@@ -58,7 +58,7 @@ def list_baselines(newest: int, storage: str | None, *, every: bool) -> None:
             left_out(str(error))
     print_table(table, 160)
     if len(shown) < len(files):
-        click.echo(f"and {len(files) - len(shown)} older runs (--all shows them)")
+        say(f"and {len(files) - len(shown)} older runs (--all shows them)")
 
 
 @baseline.command("show")
@@ -69,19 +69,19 @@ def show_run(run: str, storage: str | None) -> None:
     path = Path(run) if _is_path(run) else chosen(some_runs(storage), run, left_out)
     stored = read_run(path)
     verdicts = [Verdict.from_json(data) for data in stored.verdicts]
-    click.echo(f"{path}{' (rejected)' if path.resolve().parent.parent.name == REJECTED else ''}")
-    click.echo(f"started {stored.info.get('started_at', '-')}, machine class {stored.machine_class}, {summary(verdicts)}")
+    say(f"{path}{' (rejected)' if path.resolve().parent.parent.name == REJECTED else ''}")
+    say(f"started {stored.info.get('started_at', '-')}, machine class {stored.machine_class}, {summary(verdicts)}")
     for line in _story(stored):
-        click.echo(line)
+        say(line)
     judged = by_case(verdicts)
     for node_id in dict.fromkeys([*(record.case.node_id for record in stored.records), *judged]):
         found = judged.get(node_id, ())
-        click.echo(f"{node_id}  {case_outcome(found) if found else 'not compared'}")
+        say(f"{node_id}  {case_outcome(found) if found else 'not compared'}")
         for one in found:
             if one.outcome not in (OK, IMPROVED):
-                click.echo(f"  {one.outcome}: {one.metric or 'the case'}: {one.why}")
+                say(f"  {one.outcome}: {one.metric or 'the case'}: {one.why}")
     for name, value in leaves(stored.environment):
-        click.echo(f"environment {name}: {value}")
+        say(f"environment {name}: {value}")
 
 
 @baseline.command("accept")
@@ -116,8 +116,8 @@ def accept(number: str, reason: str, cases: tuple[str, ...], metrics: tuple[str,
         _write_down(run, regressed, meant, reason.strip())
     path = accept_run(folder, file, run, reason=reason.strip(), at=utc_now())
     for node_id, why in not_measured(run).items():
-        click.echo(f"no baseline: {node_id}: {why}")
-    click.echo(f"now a baseline: {path}")
+        say(f"no baseline: {node_id}: {why}")
+    say(f"now a baseline: {path}")
 
 
 def _write_down(run: StoredRun, regressed: list[Verdict], meant: list[Verdict], reason: str) -> None:
@@ -126,10 +126,10 @@ def _write_down(run: StoredRun, regressed: list[Verdict], meant: list[Verdict], 
     for one in regressed:
         change = _change(one, reason, commit) if one in meant else None
         if change is None:
-            click.echo(f"not written down: {one.node_id} {one.metric or 'the case'}: {one.why}")
+            say(f"not written down: {one.node_id} {one.metric or 'the case'}: {one.why}")
             continue
         append_change(ledger, change)
-        click.echo(f"{ledger}: {one.node_id} {one.metric} {pretty_change(one.ratio)}")
+        say(f"{ledger}: {one.node_id} {one.metric} {pretty_change(one.ratio)}")
 
 
 def _change(verdict: Verdict, reason: str, commit: str) -> Change | None:
@@ -156,18 +156,18 @@ def prune(keep: int, storage: str | None, *, rejected: bool, dry_run: bool) -> N
         if file.state == (REJECTED if rejected else BASELINE):
             groups.setdefault(file.machine_id, []).append(file)
     if not groups:
-        click.echo(f"nothing to prune: {nothing_in(place, folder.resolve())}")
+        say(f"nothing to prune: {nothing_in(place, folder.resolve())}")
         return
     found = [Pruning(doomed=tuple(files[keep:]), spared={}) if rejected else prunable(files, keep) for files in groups.values()]
     doomed = [file for one in found for file in one.doomed]
     for file in doomed:
-        click.echo(f"{'would delete' if dry_run else 'deleted'} {file.path}")
+        say(f"{'would delete' if dry_run else 'deleted'} {file.path}")
         if not dry_run:
             file.path.unlink(missing_ok=True)
     for file, why in (item for one in found for item in one.spared.items()):
-        click.echo(f"kept {file.path}: {why}")
+        say(f"kept {file.path}: {why}")
     total = sum(len(files) for files in groups.values())
-    click.echo(f"{len(doomed)} of {total} runs{' would be' if dry_run else ''} deleted")
+    say(f"{len(doomed)} of {total} runs{' would be' if dry_run else ''} deleted")
 
 
 def _is_path(run: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from lmbench.capacity.plan_file import PlanRequest, load
 from lmbench.capacity.roofline import newest_points
 from lmbench.capacity.training import training_plans
 from lmbench.capacity.training_file import TrainingRequest, load_training
-from lmbench.cli.output import console_for
+from lmbench.cli.output import console_for, say, say_json
 from lmbench.cli.storage import every_run
 from lmbench.cli.stored import read_runs
 from lmbench.load.traces import read
@@ -30,7 +29,8 @@ from lmbench.report.capacity_json import capacity_json
 from lmbench.report.capacity_terminal import render_capacity
 from lmbench.report.capacity_write import write_capacity
 from lmbench.report.roofline import TITLE, reading, roofline_json, roofline_table
-from lmbench.report.table_text import say, show
+from lmbench.report.table_text import say as paragraphs
+from lmbench.report.table_text import show
 from lmbench.report.training_plan import TrainingReport
 from lmbench.report.training_plan_write import render_training, training_json, write_training
 from lmbench.store.imports import record_digest, run_files
@@ -85,11 +85,11 @@ def plan_options(plan_file: Path, folders: tuple[Path, ...], files: tuple[Path, 
     runs, problems = _stored(folders, files)
     reports = planned(request, plan_file, runs, problems)
     if as_json:
-        click.echo(json.dumps(capacity_json(reports), indent=1, allow_nan=False))
+        say_json(capacity_json(reports))
     else:
         render_capacity(reports, _console())
         for path in write_capacity(reports, out):
-            click.echo(path)
+            say(path)
     sys.exit(0 if all(report.kept for report in reports) else UNMET)
 
 
@@ -111,10 +111,10 @@ def train(plan_file: Path, folders: tuple[Path, ...], files: tuple[Path, ...], o
     request = load_training(plan_file)
     report = trained(request, plan_file, *_stored(folders, files))
     if as_json:
-        click.echo(json.dumps(training_json(report), indent=1, allow_nan=False))
+        say_json(training_json(report))
     else:
         render_training(report, _console())
-        click.echo(write_training(report, out))
+        say(write_training(report, out))
     sys.exit(0 if report.plans.kept else UNMET)
 
 
@@ -134,13 +134,13 @@ def roofline(folders: tuple[Path, ...], files: tuple[Path, ...], *, as_json: boo
     points, failing = newest_points(records), failing_cases(records)
     if as_json:
         found = {"points": roofline_json(points), "left_out": problems, "failing": failing}
-        click.echo(json.dumps(found, indent=1, allow_nan=False))
+        say_json(found)
     else:
         console = _console()
-        say(console, [TITLE], "bold")
-        say(console, (f"Warning: left out: {text}" for text in problems), "yellow")
-        say(console, (f"Warning: {text}" for text in failing), "yellow")
-        say(console, [reading(points)], "bold")
+        paragraphs(console, [TITLE], "bold")
+        paragraphs(console, (f"Warning: left out: {text}" for text in problems), "yellow")
+        paragraphs(console, (f"Warning: {text}" for text in failing), "yellow")
+        paragraphs(console, [reading(points)], "bold")
         if points:
             show(console, roofline_table(points))
     sys.exit(0 if points else UNMET)
@@ -195,7 +195,7 @@ def _stored(folders: Sequence[Path], files: Sequence[Path]) -> tuple[list[Stored
     place, default = (None, Path()) if folders else _default(files)
     found = dict.fromkeys(path for folder in ([default] if place is not None else folders) for path in run_files(folder))
     if place is not None and not found and not files:
-        click.echo(nothing_in(place, default.resolve()), err=True)
+        say(nothing_in(place, default.resolve()), err=True)
     _tell(f"reading stored runs: {len(found) + len(files)}")
     problems: list[str] = []
     runs = [read_run(path) for path in files]
@@ -237,4 +237,4 @@ def _console() -> Console:
 
 def _tell(text: str) -> None:
     """Progress on standard error, which leaves what is printed alone."""
-    click.echo(f"{text} ...", err=True)
+    say(f"{text} ...", err=True)

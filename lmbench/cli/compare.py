@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import click
 from lmbench.base.catalogue import METRICS
 from lmbench.base.errors import StoreError
 from lmbench.base.registry import nearest
-from lmbench.cli.output import console_for
+from lmbench.cli.output import console_for, say, say_json
 from lmbench.cli.storage import known_renames, left_out, machine_option, some_runs
 from lmbench.compare.comparability import environment_changes
 from lmbench.compare.gate import FAILED_STATUS, NOT_DECIDED_STATUS, counts, doubts, exit_fails
@@ -85,7 +84,7 @@ def compare(
         raise click.UsageError(f"no verdict is of that case and metric; there are: {known}")
     comparison = Comparison(baseline=sides[0], judged=sides[1], verdicts=tuple(verdicts), notes=tuple(_notes(*sides, renames)))
     if as_json:
-        click.echo(json.dumps(_json(comparison), indent=1, allow_nan=False))
+        say_json(_json(comparison))
     else:
         _print(comparison)
     sys.exit(comparison.exit_status)
@@ -133,13 +132,13 @@ def _notes(baseline: Side, judged: Side, renames: Renames) -> list[str]:
 
 def _print(found: Comparison) -> None:
     console = console_for(120)
-    click.echo(f"baseline: {_title(found.baseline.run)}")
-    click.echo(f"judged:   {_title(found.judged.run)}")
+    say(f"baseline: {_title(found.baseline.run)}")
+    say(f"judged:   {_title(found.judged.run)}")
     render(found.verdicts, found.judged.run.records if not _narrowed(found) else (), console)
     for sentence in (*doubts(found.verdicts), *(f"note: {note}" for note in found.notes)):
-        click.echo(sentence)
+        say(sentence)
     if found.exit_status == NOT_DECIDED_STATUS:
-        click.echo(NOTHING)
+        say(NOTHING)
 
 
 def _narrowed(found: Comparison) -> bool:

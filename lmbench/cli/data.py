@@ -10,7 +10,7 @@ from rich.table import Table
 from lmbench.base.cache import cache_root, clear, entries
 from lmbench.base.errors import FetchError
 from lmbench.base.units import pretty
-from lmbench.cli.output import print_table
+from lmbench.cli.output import print_table, say, say_json
 from lmbench.data.fetch import SOURCES
 from lmbench.data.fetch import fetch as fetch_source
 
@@ -27,14 +27,14 @@ def fetch(name: str) -> None:
     smollm2       SmolLM2-135M-Instruct, a real pretrained model (93 MB; converted once to 540 MB of safetensors;
                   needs pip install 'pytest-lmbench[pretrained]')
     """
-    path = fetch_source(name, click.echo)
+    path = fetch_source(name, say)
     if name == SMOLLM2:
         try:
             from lmbench.models.gguf import convert
         except ImportError as error:
             raise FetchError(f"converting needs {error.name}; run: pip install 'pytest-lmbench[pretrained]'") from error
-        path = convert(path, click.echo)
-    click.echo(f"{name}: {path}")
+        path = convert(path, say)
+    say(f"{name}: {path}")
 
 
 @click.group(invoke_without_command=True)
@@ -56,9 +56,9 @@ def show(*, as_json: bool = False) -> None:
     found = list(entries())
     if as_json:
         rows = [{"kind": entry.kind, "digest": entry.digest, "bytes": entry.size_bytes, "key": entry.key} for entry in found]
-        click.echo(json.dumps({"root": str(cache_root()), "entries": rows}, indent=1))
+        say_json({"root": str(cache_root()), "entries": rows})
         return
-    click.echo(f"{cache_root()}: {pretty(sum(entry.size_bytes for entry in found), 'bytes')} in {len(found)} entries")
+    say(f"{cache_root()}: {pretty(sum(entry.size_bytes for entry in found), 'bytes')} in {len(found)} entries")
     table = Table("kind", "digest", "size", "built from", box=None, pad_edge=False)
     for entry in found:
         table.add_row(entry.kind, entry.digest, pretty(entry.size_bytes, "bytes"), json.dumps(entry.key)[:80])
@@ -72,4 +72,4 @@ def clear_cache(kind: str | None) -> None:
     known = sorted({entry.kind for entry in entries()})
     if kind is not None and kind not in known:
         raise click.UsageError(f"nothing of kind {kind!r} is cached; there is: {', '.join(known) or 'nothing'}")
-    click.echo(f"freed {pretty(clear(kind), 'bytes')}")
+    say(f"freed {pretty(clear(kind), 'bytes')}")

@@ -8,7 +8,7 @@ from rich.table import Table
 from lmbench.base.environments import ENVIRONMENTS, python_of
 from lmbench.base.registry import BACKENDS
 from lmbench.base.units import pretty
-from lmbench.cli.output import print_table
+from lmbench.cli.output import print_table, say
 from lmbench.run import environments
 
 NAME = click.argument("name", type=click.Choice(sorted(ENVIRONMENTS)))
@@ -27,8 +27,8 @@ def env() -> None:
 @NAME
 def create(name: str) -> None:
     """Build the environment NAME with pip: 1.5 to 3.5 GB, some minutes. It is published when complete; Ctrl-C leaves nothing."""
-    folder = environments.create(name, lambda text: click.echo(text, err=True))
-    click.echo(f"{name}: {folder}")
+    folder = environments.create(name, lambda text: say(text, err=True))
+    say(f"{name}: {folder}")
 
 
 @env.command("list")
@@ -45,4 +45,4 @@ def list_environments() -> None:
 @NAME
 def remove(name: str) -> None:
     """Delete the environment NAME."""
-    click.echo(f"freed {pretty(environments.remove(name), 'bytes')}")
+    say(f"freed {pretty(environments.remove(name), 'bytes')}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +11,8 @@ import click
 from rich.table import Table
 
 from lmbench.base.files import write_atomically
-from lmbench.cli.output import print_table
+from lmbench.base.printing import printable
+from lmbench.cli.output import print_table, say, say_json
 from lmbench.cli.storage import every_option, every_run, left_out, nothing
 from lmbench.cli.stored import read_runs
 from lmbench.report import exports
@@ -54,7 +54,7 @@ def export(form: str, runs: tuple[Path, ...], out: Path | None, tracking_uri: st
     table = rows(stored(runs, storage))
     if form == "mlflow":
         logged, place = exports.to_mlflow(table, tracking_uri)
-        click.echo(f"{logged} records logged to {place}")
+        say(f"{logged} records logged to {place}")
         return
     if form == "parquet":
         if out is None:
@@ -64,7 +64,7 @@ def export(form: str, runs: tuple[Path, ...], out: Path | None, tracking_uri: st
     made = {"csv": exports.as_csv, "jsonl": exports.as_json_lines, "openmetrics": exports.as_open_metrics}
     text = made[form](table)
     if out is None:
-        sys.stdout.write(text)
+        sys.stdout.write(printable(text))
     else:
         write_atomically(out, text)
 
@@ -86,7 +86,7 @@ def query(sql: str | None, runs: tuple[Path, ...], storage: str | None, *, as_js
         return
     names, found = exports.query(rows(stored(runs, storage)), sql)
     if as_json:
-        click.echo(json.dumps(exports.printable(names, found), indent=1))
+        say_json(exports.printable(names, found), allow_nan=True)
     else:
         _print(names, found)
 

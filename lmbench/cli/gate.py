@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from dataclasses import asdict
@@ -13,7 +12,7 @@ from rich.table import Table
 
 from lmbench.base.scratch import scratch
 from lmbench.base.units import duration, pretty_change
-from lmbench.cli.output import console_for
+from lmbench.cli.output import console_for, say, say_json, say_over
 from lmbench.compare.gate import NOT_DECIDED_STATUS
 from lmbench.compare.paired import LOOKS
 from lmbench.compare.verdicts import REGRESSED, Verdict
@@ -71,16 +70,14 @@ def self_test(cases: tuple[str, ...], factors: tuple[float, ...], budget: float 
         terms = Terms(seed=seed, budget_s=budget)
         found = selftest(jobs, sides, factors=factors or FACTORS, terms=terms, setting=setting, say=_progress)
     _clear()
-    click.echo(json.dumps(_as_json(found), indent=1)) if as_json else _print(found)
+    say_json(_as_json(found)) if as_json else _print(found)
     if found.interrupted:
-        click.echo(
-            f"interrupted in sweep {len(found.sweeps)} of {1 + len(factors or FACTORS)}: what stands above is partial", err=True
-        )
+        say(f"interrupted in sweep {len(found.sweeps)} of {1 + len(factors or FACTORS)}: what stands above is partial", err=True)
         sys.exit(INTERRUPTED)
     if found.false_alarms:
         sys.exit(ALARMED)
     if undecided := [sweep for sweep in found.sweeps if not sweep.judged]:
-        click.echo(f"not decided: no case was judged in {len(undecided)} of {len(found.sweeps)} sweeps", err=True)
+        say(f"not decided: no case was judged in {len(undecided)} of {len(found.sweeps)} sweeps", err=True)
         sys.exit(NOT_DECIDED_STATUS)
 
 
@@ -119,17 +116,13 @@ def _print(found: SelfTest) -> None:
         name = " ".join(filter(None, [key[0].partition("::")[2], key[1]]))
         table.add_row(name, *shown, *(_verdict(verdicts.get(key)) for verdicts in by_name))
     console.print(table, markup=False)
-    click.echo()
-    click.echo(
-        f"resolution of the median case: {', '.join(f'{pairs} pairs {_percent(found.typical(pairs))}' for pairs in LOOKS)}"
-    )
+    say()
+    say(f"resolution of the median case: {', '.join(f'{pairs} pairs {_percent(found.typical(pairs))}' for pairs in LOOKS)}")
     for sweep in found.sweeps:
         what = "false alarms" if sweep.factor == 1 else f"injected {sweep.factor - 1:+.0%} found"
-        click.echo(
-            f"{what}: {sweep.count(REGRESSED)} of {len(sweep.verdicts)} ({sweep.pairs_run} pairs, {duration(sweep.wall_s)})"
-        )
+        say(f"{what}: {sweep.count(REGRESSED)} of {len(sweep.verdicts)} ({sweep.pairs_run} pairs, {duration(sweep.wall_s)})")
     if found.pair_s is not None:
-        click.echo(f"one pair of all cases takes {duration(found.pair_s)}")
+        say(f"one pair of all cases takes {duration(found.pair_s)}")
 
 
 def _verdict(verdict: Verdict | None) -> str:
@@ -152,9 +145,9 @@ def _as_json(found: SelfTest) -> dict[str, object]:
 
 def _progress(text: str) -> None:
     if sys.stderr.isatty():
-        click.echo(f"\r{text[:110]:110}", nl=False, err=True)
+        say_over(text, 110)
 
 
 def _clear() -> None:
     if sys.stderr.isatty():
-        click.echo(f"\r{'':110}\r", nl=False, err=True)
+        say_over("", 110)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from rich.table import Table
 from lmbench.base.errors import StoreError
 from lmbench.base.git import git, untrusted
 from lmbench.base.units import pretty_change
-from lmbench.cli.output import print_table
+from lmbench.cli.output import print_table, say, say_json
 from lmbench.cli.storage import known_renames, project_root
 from lmbench.compare.gate import FAILED_STATUS, NOT_DECIDED_STATUS
 from lmbench.compare.history import (
@@ -84,7 +83,7 @@ def pin(commit: str, path: Path | None) -> None:
         raise click.UsageError(f"{where} is pinned to {known.pins[-1].commit[:10]}; use `lmbench history repin` to move it")
     chosen = _commit(commit)
     move_pin(where, Pin(commit=chosen, at=utc_now()), after=None)
-    click.echo(f"{where}: pinned to {chosen[:10]}")
+    say(f"{where}: pinned to {chosen[:10]}")
 
 
 @history.command()
@@ -105,9 +104,9 @@ def repin(commit: str, path: Path | None) -> None:
         )
     settled = [one for one in findings(known) if one.kind in (ALARM, SILENT)]
     move_pin(where, Pin(commit=new, at=utc_now()), after=known.pins[-1].commit, joining=joining)
-    click.echo(f"{where}: pinned to {new[:10]}, joined by {len(joining.cells)} ratios")
+    say(f"{where}: pinned to {new[:10]}, joined by {len(joining.cells)} ratios")
     for one in settled:
-        click.echo(f"settled by the new pin: {_sentence(one)}")
+        say(f"settled by the new pin: {_sentence(one)}")
 
 
 @history.command()
@@ -126,7 +125,7 @@ def retire(case: str, reason: str, path: Path | None) -> None:
         raise click.UsageError(f"found no silent case {case!r} in {where}; `lmbench history check` lists those there are")
     for one in gone:
         append_retirement(where, one)
-        click.echo(f"{where}: retired {one.node_id}")
+        say(f"{where}: retired {one.node_id}")
 
 
 @history.command()
@@ -137,7 +136,7 @@ def show(path: Path | None, *, as_json: bool) -> None:
     known = _known(_path(path))
     table = series_of(known)
     if as_json:
-        click.echo(json.dumps(_as_json(known), indent=1))
+        say_json(_as_json(known))
         return
     rows = Table("case", "metric", "since", "commit", "nights", "head / pin", "90 %", "pin", box=None, pad_edge=False)
     for (node_id, metric), points in table.items():
@@ -174,19 +173,19 @@ def check(path: Path | None) -> None:
     if kinds[ALARM]:
         sys.exit(FAILED_STATUS)
     if not judged(known):
-        click.echo("nothing is judged: no ratio was measured against the pin in the last nights")
+        say("nothing is judged: no ratio was measured against the pin in the last nights")
     sys.exit(NOT_DECIDED_STATUS if kinds[SILENT] or not judged(known) else 0)
 
 
 def _say(known: History, found: Sequence[Finding]) -> None:
     for one in found:
-        click.echo(f"{one.kind}: {_sentence(one)}")
+        say(f"{one.kind}: {_sentence(one)}")
     words = {ALARM: "alarms", WATCH: "to watch", IMPROVEMENT: "improvements", SILENT: "silent"}
     kinds = grouped(found)
     tally = ", ".join(f"{len(kinds[kind])} {word}" for kind, word in words.items())
     nights = nights_of(known)
     last = f", the last {nights[-1][0].at}" if nights else ""
-    click.echo(f"{len(nights)} nights against {known.pins[-1].commit[:10]}{last}: {tally}")
+    say(f"{len(nights)} nights against {known.pins[-1].commit[:10]}{last}: {tally}")
 
 
 def _sentence(one: Finding) -> str:

@@ -20,7 +20,7 @@ from lmbench.base.scratch import clear_abandoned
 from lmbench.base.signals import ending_signals, only_note_signals
 from lmbench.cli.load_answer import print_record
 from lmbench.cli.load_files import REQUESTS, write_run
-from lmbench.cli.output import console_for
+from lmbench.cli.output import console_for, say, say_over
 from lmbench.compare.gate import UNWRITTEN_STATUS
 from lmbench.load.forms import SECONDS
 from lmbench.measure.clock import utc_now
@@ -84,6 +84,7 @@ class SloType(_SloParameter):
 @click.option("--api", type=click.Choice(["completions", "chat"]), default="completions", show_default=True)
 @click.option("--stream/--no-stream", default=True, show_default=True, help="without a stream there is no time to first token")
 @click.option("--api-key-env", metavar="NAME", help="environment variable that holds the API key; the key is never kept")
+@click.option("--secret-env", metavar="NAME", multiple=True, help="a variable whose value nothing written may hold; repeatable")
 @click.option("--server", metavar="COMMAND", help="start this server first, and end it with all it started (no shell)")
 @click.option("--ready", default="/health", show_default=True, help="path that answers 200 once --server serves, or tcp")
 @click.option("--shape", metavar="LINE", help="any load shape on one line, see below")
@@ -135,7 +136,7 @@ def load(**given: Any) -> None:
             status = _run(_case(given), given["out"], given["jtl"])
         except KeyboardInterrupt as error:
             how = "" if endings.number in (None, signal.SIGINT) else f" ({error})"
-            click.echo(f"interrupted before a step had begun{how}: there is nothing to report", err=True)
+            say(f"interrupted before a step had begun{how}: there is nothing to report", err=True)
             status = INTERRUPTED
     sys.exit(status if endings.status is None else endings.status)
 
@@ -165,13 +166,13 @@ def _run(case: Case, out: Path, jtl: Path | None) -> int:
     with exclusive_if_possible(out / REQUESTS):
         files = write_run(run, out, jtl)
     for path in files.paths:
-        click.echo(f"written: {path}")
+        say(f"written: {path}")
     if files.record is not None:
-        click.echo(f"record: {files.record}")
+        say(f"record: {files.record}")
     if files.kept:
-        click.echo(files.kept)
+        say(files.kept)
     for problem in files.problems:
-        click.echo(problem, err=True)
+        say(problem, err=True)
     complete = UNWRITTEN_STATUS if files.problems else 0
     return FAILED if record.failure else INTERRUPTED if record.details.get("interrupted") else complete
 
@@ -186,13 +187,14 @@ def _case(given: dict[str, Any]) -> Case:
             name="load",
             workload="stress",
             params=params.model_dump(),
-            model=Choice(name=re.sub(r"[^A-Za-z0-9._-]+", "-", given["model"]), kind="endpoint", options=options.model_dump()),
+            model=Choice(name=re.sub(r"[^A-Za-z0-9._-]+", "-", given["model"]), kind="endpoint", options=_written(options)),
             backend=Choice(name="http", kind="http"),
             compression=Choice(name="none", kind="none"),
             corpus={"source": "python-reference"},
             seed=given["seed"],
         )
         require_valid(case)
+        case.declare_secrets()
     except (LmbenchError, ValidationError) as error:
         raise click.UsageError(_words(error)) from None
     if lack := obstacle(case):
@@ -208,7 +210,13 @@ def _options(given: dict[str, Any]) -> EndpointOptions:
         except ValueError as error:
             raise click.UsageError(f"--server: found {given['server']!r} ({error}); expected a command with its quotes") from None
     same = ("url", "api", "stream", "tokenizer", "token_ids", "api_key_env")
-    return EndpointOptions(**{name: given[name] for name in same}, name=given["model"], server=server)
+    others = list(given["secret_env"])
+    return EndpointOptions(**{name: given[name] for name in same}, name=given["model"], server=server, secret_env=others)
+
+
+def _written(options: EndpointOptions) -> dict[str, Any]:
+    """The options as a case keeps them; a list of secrets that is empty makes no other case."""
+    return options.model_dump(exclude=set() if options.secret_env else {"secret_env"})
 
 
 def _params(given: dict[str, Any]) -> StressParams:
@@ -250,6 +258,6 @@ def _shape(given: dict[str, Any]) -> str | None:
 def _tell(text: str) -> None:
     """Progress on standard error: one changing line in a terminal, a line per message in a log."""
     if sys.stderr.isatty():
-        click.echo(f"\r\x1b[2K{text[: shutil.get_terminal_size().columns - 1]}", nl=False, err=True)
+        say_over(text, shutil.get_terminal_size().columns - 1)
     elif text:
-        click.echo(text, err=True)
+        say(text, err=True)

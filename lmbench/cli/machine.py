@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 
@@ -10,7 +9,7 @@ import click
 from rich.table import Table
 
 from lmbench.base.units import pretty
-from lmbench.cli.output import print_table
+from lmbench.cli.output import print_table, say, say_json
 from lmbench.measure import ceilings as measured
 from lmbench.measure.machine import machine_class
 from lmbench.run.doctor import diagnose, exit_status
@@ -26,9 +25,9 @@ def doctor(*, as_json: bool) -> None:
     findings = diagnose()
     if as_json:
         rows = [asdict(finding) for finding in findings]
-        click.echo(json.dumps({"machine_class": machine_class().slug, "findings": rows}, indent=1))
+        say_json({"machine_class": machine_class().slug, "findings": rows})
     else:
-        click.echo(f"machine class: {machine_class().slug}")
+        say(f"machine class: {machine_class().slug}")
         table = Table("", "area", "found", "why it matters", "remedy", box=None, pad_edge=False)
         for finding in findings:
             table.add_row(finding.level, finding.area, finding.found, finding.why, finding.remedy)
@@ -46,12 +45,12 @@ def ceilings(*, threads: int | None, refresh: bool, as_json: bool) -> None:
     They are the denominators of MFU and MBU, cached per machine class and number of threads; a case is held to those of its own
     number. Measure them while nothing else runs.
     """
-    found = measured.ceilings(lambda text: click.echo(text, err=True), threads=threads, refresh=refresh)
+    found = measured.ceilings(lambda text: say(text, err=True), threads=threads, refresh=refresh)
     if as_json:
-        click.echo(json.dumps(asdict(found), indent=1))
+        say_json(asdict(found))
         return
     for dtype, flops in found.matmul_flops.items():
-        click.echo(f"matmul {dtype:6} {pretty(flops, 'FLOP/s')}")
-    click.echo(f"memory        {pretty(found.memory_bytes_per_s, 'bytes/s')}")
-    click.echo(f"threads       {found.threads or '-'}")
-    click.echo(f"measured at   {found.measured_at}")
+        say(f"matmul {dtype:6} {pretty(flops, 'FLOP/s')}")
+    say(f"memory        {pretty(found.memory_bytes_per_s, 'bytes/s')}")
+    say(f"threads       {found.threads or '-'}")
+    say(f"measured at   {found.measured_at}")

@@ -19,6 +19,7 @@ from lmbench.cli.gate import gate
 from lmbench.cli.history import history
 from lmbench.cli.load import load
 from lmbench.cli.machine import ceilings, doctor
+from lmbench.cli.output import Verbs, say
 from lmbench.cli.records import records
 from lmbench.cli.reference import metrics
 from lmbench.cli.report import report
@@ -28,7 +29,7 @@ from lmbench.cli.suites import suites
 USAGE_ERROR = 2
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="lmbench")
 def cli() -> None:
     """Benchmarks and stress tests for language-model workloads.
@@ -81,7 +82,7 @@ def main() -> None:
         try:
             cli()
         except LmbenchError as error:
-            click.echo(f"lmbench: {error}", err=True)
+            say(f"lmbench: {error}", err=True)
             sys.exit(USAGE_ERROR)
         except SystemExit:
             if endings.status is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from lmbench.cli.output import print_table
+from lmbench.cli.output import print_table, say
 from lmbench.cli.storage import every_option, every_run, left_out, machine_option, machine_runs
 from lmbench.cli.stored import read_runs
 from lmbench.record.record import OK
@@ -50,9 +50,9 @@ def import_files(files: tuple[Path, ...], storage: str | None) -> None:
     for one in found:
         place = f" -> {one.path}" if one.path else ""
         failed = f", {one.failed} of them failed cases" if one.failed else ""
-        click.echo(f"{one.source}: {one.machine_class}: {one.added} new{failed}, {one.known} known{place}")
+        say(f"{one.source}: {one.machine_class}: {one.added} new{failed}, {one.known} known{place}")
     added, known = sum(one.added for one in found), sum(one.known for one in found)
-    click.echo(f"{added} records came in, {known} were known")
+    say(f"{added} records came in, {known} were known")
 
 
 @records.command("restore")
@@ -67,7 +67,7 @@ def restore_file(file: Path, storage: str | None) -> None:
     Exit status: 0 when done, 2 for any other file.
     """
     path = restore(file, machine_runs(storage)[1])
-    click.echo(f"stored: {path}")
+    say(f"stored: {path}")
     file.unlink(missing_ok=True)
 
 
@@ -88,7 +88,7 @@ def list_records(storage: str | None) -> None:
     if table.row_count:
         print_table(table, LOG_WIDTH)
     elif not problems:
-        click.echo(f"{nothing_in(place, folder.resolve())}, or bring some with: lmbench records import FILE")
+        say(f"{nothing_in(place, folder.resolve())}, or bring some with: lmbench records import FILE")
     for problem in problems:
         left_out(problem)
     sys.exit(DAMAGED if problems else 0)

@@ -13,6 +13,7 @@ from lmbench.base.catalogue import METRICS
 from lmbench.base.entry import Entry
 from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS, WORKLOADS
 from lmbench.base.units import pretty
+from lmbench.cli.output import say
 from lmbench.suite.params import Budget, Slo
 from lmbench.suite.schemas import WORKLOAD_PARAMS, schema
 from lmbench.suite.spec import CaseCommon, Cell, Marked, Matrix, Selector, SuiteSpec
@@ -21,13 +22,13 @@ from lmbench.suite.spec import CaseCommon, Cell, Marked, Matrix, Selector, Suite
 @click.command()
 def metrics() -> None:
     """Print every metric: unit, direction, how it is gated, meaning (Markdown)."""
-    click.echo(metrics_table())
+    say(metrics_table())
 
 
 @click.command()
 def keys() -> None:
     """Print every key of a suite file with type, default and meaning (Markdown)."""
-    click.echo(keys_tables())
+    say(keys_tables())
 
 
 def metrics_table() -> str:

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from lmbench.base.errors import StoreError
+from lmbench.cli.output import console_for, say
 from lmbench.cli.storage import left_out, machine_option, machine_runs, nothing
 from lmbench.report.matrix import build_matrix
 from lmbench.report.matrix_terminal import render_matrix
@@ -50,7 +51,7 @@ def report(runs: tuple[Path, ...], out: Path, storage: str | None, *, as_matrix:
     if not written:
         nothing(None, Path(), read=len(chosen))
     for path in written:
-        click.echo(path)
+        say(path)
     sys.exit(DAMAGED if problems else 0)
 
 
@@ -81,5 +82,5 @@ def _matrix(chosen: Sequence[StoredRun], out: Path) -> list[Path]:
     matrix = build_matrix(chosen)
     if not matrix.models:
         raise click.UsageError(no_matrix(matrix))
-    render_matrix(matrix, Console(highlight=False))
+    render_matrix(matrix, console_for(Console().width))
     return write_matrix(matrix, out)

@@ -11,6 +11,7 @@ import click
 from lmbench.capacity.plan_file import load
 from lmbench.capacity.training_file import load_training
 from lmbench.cli.capacity import planned, trained
+from lmbench.cli.output import say
 from lmbench.cli.storage import every_option, every_run, left_out, nothing, project_root
 from lmbench.cli.stored import read_parts, read_runs
 from lmbench.compare.history import findings
@@ -69,7 +70,7 @@ def site(runs: tuple[Path, ...], plans: tuple[Path, ...], trainings: tuple[Path,
     courses = [replace(one, runs=len(stored.runs)) for one in courses]
     build_site(stored, sized, out, made_at=utc_now(), trainings=courses)
     first = out / "index.html"
-    click.echo(f"{first}: {len(stored.runs)} runs, {len(stored.trails)} cases")
+    say(f"{first}: {len(stored.runs)} runs, {len(stored.trails)} cases")
     for problem in problems:
         left_out(problem)
 

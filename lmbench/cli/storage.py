@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import click
 
+from lmbench.cli.output import say
 from lmbench.store.choice import newest_runs
 from lmbench.store.files import list_all
 from lmbench.store.place import FILE, MACHINE_CLASS, Place, folder_of, named, nothing_in, place
@@ -84,7 +85,7 @@ def known_renames(*runs: StoredRun) -> Renames:
 
 def left_out(problem: str) -> None:
     """Name a file that was not read."""
-    click.echo(f"left out: {problem}", err=True)
+    say(f"left out: {problem}", err=True)
 
 
 def _found(given: str | None) -> Place:
@@ -98,7 +99,7 @@ def _found(given: str | None) -> Place:
     if folder_of(found).is_file():
         raise click.UsageError(f"{found.shown()} is a file; expected a folder of stored runs")
     if given is None:
-        click.echo(f"storage: {found}", err=True)
+        say(f"storage: {found}", err=True)
     return found
 
 

@@ -12,9 +12,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
-import click
-
 from lmbench.base.errors import StoreError
+from lmbench.cli.output import say
 from lmbench.measure.clock import CLOCK
 from lmbench.measure.machine import usable_cpus
 from lmbench.store.runs import StoredRun, read_run
@@ -75,11 +74,11 @@ def _told(items: Sequence[T], files: int) -> Iterator[T]:
     for place, item in enumerate(items):
         if CLOCK.now() >= due:
             text = f"reading stored runs: {place * files // len(items)} of {files}"
-            click.echo(f"{CLEAR}{text}" if terminal else text, nl=not terminal, err=True)
+            say(f"{CLEAR}{text}" if terminal else text, nl=not terminal, err=True)
             shown, due = True, CLOCK.now() + (TTY_PERIOD_S if terminal else LOG_PERIOD_S)
         yield item
     if shown and terminal:
-        click.echo(CLEAR, nl=False, err=True)
+        say(CLEAR, nl=False, err=True)
 
 
 @contextmanager

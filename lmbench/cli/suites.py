@@ -10,7 +10,7 @@ import click
 from rich.table import Table
 
 from lmbench.base.errors import ConfigError
-from lmbench.cli.output import print_table
+from lmbench.cli.output import print_table, say, say_json
 from lmbench.cli.reference import keys
 from lmbench.data.available import missing_data
 from lmbench.plan.case import Case
@@ -37,11 +37,11 @@ def validate(paths: tuple[Path, ...]) -> None:
             cases = expand(load(path, Path.cwd()), Path.cwd())
         except ConfigError as error:
             faults += len(error.problems)
-            click.echo("\n".join(str(problem) for problem in error.problems))
+            say("\n".join(str(problem) for problem in error.problems))
         else:
-            click.echo(f"{path}: valid, {len(cases)} cells")
+            say(f"{path}: valid, {len(cases)} cells")
     if faults:
-        click.echo(f"{faults} fault{'s' if faults > 1 else ''}", err=True)
+        say(f"{faults} fault{'s' if faults > 1 else ''}", err=True)
         sys.exit(1)
 
 
@@ -53,9 +53,7 @@ def show(paths: tuple[Path, ...], *, as_json: bool) -> None:
     root = Path.cwd()
     cases = [case for path in _files(paths) for case in expand(load(path, root), root)]
     if as_json:
-        click.echo(
-            json.dumps([case.to_json() | {"digest": case.digest, "obstacle": _obstacle(case)} for case in cases], indent=1)
-        )
+        say(json.dumps([case.to_json() | {"digest": case.digest, "obstacle": _obstacle(case)} for case in cases], indent=1))
         return
     table = Table("cell", "workload", "tags", "here", box=None, pad_edge=False)
     for case in cases:
@@ -69,7 +67,7 @@ def schema() -> None:
 
     With the YAML language server: put `# yaml-language-server: $schema=PATH` on a suite's first line.
     """
-    click.echo(json.dumps(json_schema(), indent=1))
+    say_json(json_schema())
 
 
 suites.add_command(keys)

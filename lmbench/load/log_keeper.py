@@ -17,7 +17,7 @@ class LogKeeper:
     def __init__(self, writer: RequestLogWriter) -> None:
         self._writer = writer
         self._queue: SimpleQueue[Sequence[RequestLog] | None] = SimpleQueue()
-        self._fault: OSError | None = None
+        self._fault: OSError | ValueError | None = None
         self.problem = ""
         """Why the log is not whole, once it is finished."""
         self._written, self._sum = 0, 0
@@ -56,7 +56,7 @@ class LogKeeper:
                 continue
             try:
                 self._writer.write(logs)
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 self._fault = error
             self._written += len(logs)
             self._sum += _sum(logs)

@@ -28,6 +28,7 @@ Versions: 1, the first.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -38,6 +39,7 @@ from types import TracebackType
 from typing import Any
 
 from lmbench.base.errors import StoreError, Unavailable
+from lmbench.base.secrets import conceal, concealed
 from lmbench.load.requests import ENDS, PENDING, Request, RequestLog
 
 SCHEMA = "lmbench.requests"
@@ -75,7 +77,7 @@ class RequestLogWriter:
             raise StoreError(f"found {path} already there; expected a new file; move it away or choose another name") from None
         self.path = path
         self._start_s = start_s
-        self._header = {**(facts or {}), "schema": SCHEMA, "version": VERSION, "started_at": started_at}
+        self._header = {**concealed(facts or {}), "schema": SCHEMA, "version": VERSION, "started_at": started_at}
         self._write([self._header])
 
     def write(self, logs: Iterable[RequestLog]) -> None:
@@ -122,7 +124,8 @@ class RequestLogWriter:
 
 
 def _encoded(entry: Mapping[str, Any]) -> bytes:
-    return _ENCODER.encode(entry).encode() + b"\n"
+    # A lone surrogate, which JSON can hold and UTF-8 cannot, must not cost the log.
+    return _ENCODER.encode(entry).encode(errors="replace") + b"\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +142,7 @@ def line(log: RequestLog, start_s: float) -> dict[str, Any]:
     """The object of one line: `log` with its moments counted from `start_s`."""
 
     def since(moment: float | None) -> float | None:
-        return None if moment is None else round(moment - start_s, DIGITS)
+        return None if moment is None or not math.isfinite(moment) else round(moment - start_s, DIGITS)
 
     request = log.request
     return {
@@ -156,7 +159,7 @@ def line(log: RequestLog, start_s: float) -> dict[str, Any]:
         "tokens": log.tokens,
         "prompt_tokens": log.prompt_tokens,
         "loop_lag_s": None if log.loop_lag_s is None else round(log.loop_lag_s, DIGITS),
-        "error": log.error,
+        "error": conceal(log.error) if log.error else "",
     }
 
 

@@ -5,25 +5,30 @@ A server without them, or one that answers late or badly, is a reason and never 
 
 from __future__ import annotations
 
-import http.client
 import math
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from lmbench.base.printing import one_line
+from lmbench.load.fetch import fetch
 from lmbench.measure.clock import Clock
 
 WANTED = re.compile("queue|running|waiting|cache|token|request", re.IGNORECASE)
 MAX_SERIES = 200
-MAX_BYTES = 8 << 20
+MAX_BYTES = 2 << 20
+MAX_NAME_CHARS = 1000
+SHOWN_CHARS = 100
+MOST = 2.0**63
+OK = 200
+UNEXPECTED = (ValueError, LookupError, AttributeError, OverflowError, RecursionError, TypeError)
+"""What the parser raises where it meets what it does not expect, some of it in some versions only."""
 TIMEOUT_S = 1.0
 COUNTER, GAUGE = "counter", "gauge"
 MISSING = "prometheus_client is not installed; run: pip install 'pytest-lmbench[load]'"
-NO_PROXY = urllib.request.ProxyHandler({})
+LEAST = {COUNTER: 0.0, GAUGE: -MOST}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +74,10 @@ class Change:
         }
 
 
+class _Unbelievable(ValueError):
+    """A number or a name that no server has."""
+
+
 def metrics_url(base: str) -> str:
     """Where the metrics of a server are: /metrics, beside an API that lies under /v1."""
     parts = urlsplit(base)
@@ -78,7 +87,7 @@ def metrics_url(base: str) -> str:
 
 def scrape(base: str, clock: Clock, *, timeout_s: float = TIMEOUT_S) -> Scrape:
     """Fetch and read the metrics of the server at `base`; whatever fails becomes `reason`."""
-    text, reason = _fetch(metrics_url(base), timeout_s)
+    text, reason = _fetch(metrics_url(base), clock, timeout_s)
     at_s = clock.now()
     if reason:
         return Scrape(at_s=at_s, reason=reason)
@@ -99,8 +108,11 @@ def parse(text: str, at_s: float) -> Scrape:
                 values[series] = value
             else:
                 left_out += 1
-    except (ValueError, IndexError) as error:  # the second from versions of the parser that do not expect an empty name
-        return Scrape(at_s=at_s, reason=f"found metrics that are not in Prometheus' text format ({error})")
+    except _Unbelievable as error:
+        return Scrape(at_s=at_s, reason=f"found metrics that are not to be believed: {error}")
+    except UNEXPECTED as error:
+        words = one_line(str(error)[:MAX_NAME_CHARS])
+        return Scrape(at_s=at_s, reason=f"found metrics that are not in Prometheus' text format ({words})")
     return Scrape(at_s=at_s, values=values, left_out=left_out)
 
 
@@ -120,32 +132,36 @@ def change(before: Scrape, after: Scrape) -> Change:
     return Change(seconds=seconds, grown=grown, stood=stood)
 
 
-def _fetch(url: str, timeout_s: float) -> tuple[str, str]:
+def _fetch(url: str, clock: Clock, timeout_s: float) -> tuple[str, str]:
     """(text, '') or ('', reason)."""
-    if urlsplit(url).scheme not in ("http", "https"):
-        return "", f"found {url!r}; expected an http or https URL"
-    request = urllib.request.Request(url, headers={"Accept": "text/plain"})  # noqa: S310 - the scheme was checked
-    try:
-        # No proxy: it would not know the server, and would add its own time.
-        with urllib.request.build_opener(NO_PROXY).open(request, timeout=timeout_s) as answer:
-            data = answer.read(MAX_BYTES + 1)
-    except urllib.error.HTTPError as error:
-        error.close()
-        return "", f"GET {url} answers with status {error.code}"
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return "", f"GET {url} failed: {error}"
-    if len(data) > MAX_BYTES:
-        return "", f"GET {url} gives more than {MAX_BYTES >> 20} MiB"
-    return data.decode(errors="replace"), ""
+    found = fetch(url, clock, timeout_s=timeout_s, most_bytes=MAX_BYTES)
+    if found.fault:
+        return "", f"GET {url} failed: {found.fault}"
+    if found.status != OK:
+        return "", f"GET {url} answers with status {found.status}"
+    return found.body.decode(errors="replace"), ""
 
 
 def _samples(families: Iterable[Any]) -> Iterator[tuple[Series, float]]:
+    """Raises _Unbelievable for a number that a server cannot have counted, or names too long to be kept."""
     for family in families:
         for sample in family.samples:
             kind = _kind(family.type, sample.name)
-            if kind and WANTED.search(sample.name) and math.isfinite(sample.value):
-                labels = tuple(sorted((str(name), str(value)) for name, value in sample.labels.items()))
-                yield Series(name=sample.name, labels=labels, kind=kind), float(sample.value)
+            if not kind or not WANTED.search(sample.name):
+                continue
+            value = float(sample.value)
+            if kind == GAUGE and not math.isfinite(value):
+                continue
+            if not (LEAST[kind] <= value <= MOST):
+                raise _Unbelievable(f"{_shown(sample.name)} is {value:g}; expected {LEAST[kind]:g} to {MOST:g}")
+            labels = tuple(sorted((str(name), str(value)) for name, value in sample.labels.items()))
+            if len(sample.name) + sum(len(name) + len(text) for name, text in labels) > MAX_NAME_CHARS:
+                raise _Unbelievable(f"{_shown(sample.name)} has a name and labels of more than {MAX_NAME_CHARS} characters")
+            yield Series(name=sample.name, labels=labels, kind=kind), value
+
+
+def _shown(name: str) -> str:
+    return one_line(name[:SHOWN_CHARS])
 
 
 def _kind(family: str, name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import select
@@ -23,6 +22,7 @@ from lmbench.base import secrets
 from lmbench.base.errors import WorkloadError
 from lmbench.base.files import why
 from lmbench.base.scratch import unnamed_bytes
+from lmbench.load.fetch import fetch
 from lmbench.load.guard import KILL_S
 from lmbench.load.masks import blot, masked_command, masked_env, secrets_of
 from lmbench.load.ports import free_port, is_open, listener_pid
@@ -33,7 +33,7 @@ TCP = "tcp"
 GUARD = ("-P", "-m", "lmbench.load.guard")
 GUARD_TIMEOUT_S = 60.0
 FIRST_DELAY_S, DELAY_GROWTH, MAX_DELAY_S = 0.05, 1.5, 1.0
-PROBE_TIMEOUT_S = 5.0
+PROBE_TIMEOUT_S, PROBE_BYTES = 5.0, 1 << 16
 WORD_S = 3.0
 """A server that is not ready yet is told of this often."""
 TAIL_CHARS = 3000
@@ -223,15 +223,12 @@ class ManagedServer:
         host = place.hostname or "127.0.0.1"
         if self.spec.ready == TCP:
             return "" if is_open(host, self.port) else "the port is closed"
-        connection = http.client.HTTPConnection(host, self.port, timeout=PROBE_TIMEOUT_S)
-        try:
-            connection.request("GET", self.spec.ready)
-            status = connection.getresponse().status
-        except (OSError, http.client.HTTPException) as error:
-            return f"{type(error).__name__}: {error}".rstrip(": ")
-        finally:
-            connection.close()
-        return "" if status // 100 == 2 else f"{self.spec.ready} answers with status {status}"
+        name = f"[{host}]" if ":" in host else host
+        url = f"http://{name}:{self.port}{self.spec.ready}"
+        found = fetch(url, self._clock, timeout_s=PROBE_TIMEOUT_S, most_bytes=PROBE_BYTES, body=False)
+        if found.fault:
+            return found.fault
+        return "" if found.status // 100 == 2 else f"{self.spec.ready} answers with status {found.status}"
 
     def _expected(self) -> str:
         return "an open port" if self.spec.ready == TCP else f"a 2xx answer to GET {self.spec.ready}"

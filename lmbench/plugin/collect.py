@@ -63,6 +63,8 @@ class SuiteFile(pytest.Module):
             cases = expand(suite, root)
         except ConfigError as error:
             raise self.CollectError(str(error)) from None
+        for case in cases:
+            case.declare_secrets()
         note_suite(self.config, suite, cases)
         for case in cases:
             for name in _names(case, _repeats(self.config)):

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from lmbench.base.git import no_git_variables
+from lmbench.base.printing import one_line
+from lmbench.base.secrets import concealed
 from lmbench.plugin import options
 from lmbench.plugin.collect import CASE, RUNNER, SuiteFile, is_suite, leave_out_slow
 from lmbench.plugin.declared import note_tests
@@ -20,6 +22,7 @@ from lmbench.plugin.last_failed import mark_failing
 from lmbench.plugin.machine_info import settle_machine_info
 from lmbench.plugin.place import header_line, settle_collected, storage_line
 from lmbench.plugin.plain import PlainTests
+from lmbench.plugin.shown import shown
 from lmbench.plugin.together import refuse, regression_error, unmeasured
 
 RUN = pytest.StashKey[Any]()
@@ -88,6 +91,18 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     run = _ACTIVE.get("run")
     if run is not None and report.skipped and isinstance(report.longrepr, tuple):
         run.skip(report.nodeid, report.longrepr[2].removeprefix("Skipped: "))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What pytest shows and JUnit keeps of a test holds no secret; of a case, nothing that a terminal would obey."""
+    return shown((yield), of_case=CASE in item.stash)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same of what could not be collected."""
+    return shown((yield), of_case=is_suite(collector.path))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -160,6 +175,7 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
     run = config.stash.get(RUN, None)
     if run is not None and run.opened:
         output_json["lmbench"] = run.to_json()
+    output_json.update(concealed(output_json))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -196,7 +212,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Genera
 
             summarise(run, terminalreporter)
         for line in unmeasured(config, terminalreporter):
-            terminalreporter.write_line(f"lmbench: {line}", yellow=True)
+            terminalreporter.write_line(one_line(f"lmbench: {line}"), yellow=True)
 
 
 def _try_junit(config: pytest.Config, run: Any) -> None:

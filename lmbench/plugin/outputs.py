@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lmbench.base.cache import cache_root
+from lmbench.base.printing import one_line
 from lmbench.compare.gate import NOT_DECIDED_STATUS
 from lmbench.compare.verdicts import by_case
 from lmbench.plugin.declared import declared
@@ -97,7 +98,7 @@ def _step_summary(run: Run) -> Iterator[str]:
             return
         append_step_summary(path, render_step_summary(run.stored(), run.verdicts, _status(run), reports, room))
     except OSError as error:
-        yield f"GITHUB_STEP_SUMMARY: {path} cannot be written ({error.strerror or error}); the verdicts are in the reports"
+        yield f"GITHUB_STEP_SUMMARY: {one_line(str(path))} cannot be written ({error.strerror or error}); the verdicts are in the reports"
 
 
 def _status(run: Run) -> int:

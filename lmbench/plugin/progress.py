@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from lmbench.base.printing import one_line, printable
 from lmbench.measure.clock import CLOCK
 
 QUIET_S = 2.0
@@ -31,7 +32,7 @@ class Progress:
         """Show `text` if the last one is old enough."""
         if self.reporter is not None and CLOCK.now() >= self.due:
             self.due = CLOCK.now() + (TTY_PERIOD_S if self.reporter.isatty else LOG_PERIOD_S)
-            line = f"  {self.case}: {text}"
+            line = f"  {one_line(f'{self.case}: {text}')}"
             self._uncaptured(lambda reporter: self._show(reporter, line))
 
     def tell(self, line: str) -> None:
@@ -39,7 +40,7 @@ class Progress:
         self.finish()
         if self.reporter is not None:
             self._uncaptured(_fresh_line)
-            self._uncaptured(lambda reporter: reporter.write_line(line))
+            self._uncaptured(lambda reporter: reporter.write_line(printable(line)))
 
     def finish(self) -> None:
         """Clear the rewritten line."""

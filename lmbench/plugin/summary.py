@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
+from lmbench.base.printing import one_line
 from lmbench.compare.comparability import environment_changes
 from lmbench.compare.contention import calm, of_record
 from lmbench.compare.gate import doubts
@@ -62,7 +63,7 @@ def _files(run: Run, reporter: pytest.TerminalReporter) -> None:
     if reports and (sentence := scope_of(run.stored()).sentence):
         _say(reporter, f"{sentence}; the reports show earlier values of the other cases, with their age", yellow=True)
     for path in reports:
-        reporter.write_line(f"report: {path}")
+        reporter.write_line(one_line(f"report: {path}"))
     for problem in run.written.problems[:PROBLEMS_SHOWN]:
         _say(reporter, f"reports: {problem}", yellow=True)
     if (more := len(run.written.problems) - PROBLEMS_SHOWN) > 0:
@@ -112,5 +113,6 @@ def _say(reporter: pytest.TerminalReporter, text: str, *, yellow: bool = False) 
     """One sentence; in a narrow window in several lines, but words, such as paths, stay whole."""
     width = max(NARROWEST, reporter._tw.fullwidth)
     narrow = width < NARROW_FROM
+    text = one_line(text)
     for line in textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) if narrow else [text]:
         reporter.write_line(line, yellow=yellow)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from lmbench.base.printing import printable
 from lmbench.compare.verdicts import OK
 from lmbench.report.flatten import leaves
 from lmbench.report.model import CaseView, Report, Row
@@ -18,7 +19,7 @@ _ESCAPED = {char: "\\" + char for char in "\\|*[]~#"} | {
     ">": "&gt;",
     "&": "&amp;",
     "\n": " ",
-    "\r": " ",
+    "\t": " ",
 }
 _OUTER_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _HEAD = ("metric", "now", "samples", "baseline", "change", "limit", "runs", "verdict", "remark")
@@ -51,7 +52,7 @@ def render_markdown(report: Report, *, limit_bytes: int = LIMIT_BYTES) -> str:
 
 def escape(text: str) -> str:
     """`text` as plain words inside a Markdown table: no pipes, markup or HTML survive."""
-    plain = "".join(_ESCAPED.get(char, char if char.isprintable() else "?") for char in text)
+    plain = "".join(_ESCAPED.get(char, char) for char in printable(text))
     return _OUTER_UNDERSCORE.sub(r"\_", plain)
 
 

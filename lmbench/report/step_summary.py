@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from lmbench.base.files import written
+from lmbench.base.printing import one_line
 from lmbench.compare.gate import summary
 from lmbench.compare.verdicts import ERROR, INCONCLUSIVE, REGRESSED, Verdict
 from lmbench.report.gate_facts import ANSWERS, facts_of
@@ -40,7 +42,7 @@ def headline(run: StoredRun, verdicts: Sequence[Verdict], exit_status: int) -> s
 def append_step_summary(path: Path, text: str) -> None:
     """Append; raises OSError. What other steps' writers put there stays."""
     with path.open("ab") as stream:
-        stream.write(text.encode(errors="replace"))
+        stream.write(written(text))
 
 
 def room_in(path: Path) -> int:
@@ -60,5 +62,5 @@ def _advice(verdicts: Sequence[Verdict]) -> str:
 
 
 def _names(reports: Sequence[Path]) -> str:
-    names = [f"`{path.name}`" for path in reports[:20]]
+    names = [f"`{one_line(path.name).replace('`', '?')}`" for path in reports[:20]]
     return ", ".join(names) + (f" and {len(reports) - len(names)} more" if len(reports) > len(names) else "")

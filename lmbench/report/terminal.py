@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from lmbench.base.printing import printable
 from lmbench.base.units import UNKNOWN, pretty, pretty_change
 from lmbench.compare.gate import common_shift, summary
 from lmbench.compare.verdicts import ACCEPTED, OK, Verdict
@@ -185,6 +186,6 @@ def clipped(text: str, room: int) -> str:
 
 def emit(console: Console, text: Text) -> None:
     """Wrapped in narrow windows only, and with what the console's encoding lacks (or what would move the cursor) replaced."""
-    plain = "".join(char if char.isprintable() or char == "\n" else "?" for char in text.plain)
+    plain = printable(text.plain)
     text.plain = plain.encode(console.encoding, "replace").decode(console.encoding)
     console.print(text, soft_wrap=console.width >= NARROW_FROM, highlight=False)

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lmbench.base.errors import ConfigError
+from lmbench.suite.characters import character_problems
 from lmbench.suite.document import Document, KeyPath, Place, read
 from lmbench.suite.faults import problems_of
 from lmbench.suite.names import name_problems
@@ -42,7 +43,7 @@ def load(path: Path, root: Path) -> Suite:
     spec = None
     if not problems or document.data:
         spec, faults = _validate(document, shown_as)
-        problems += faults + name_problems(document, shown_as)
+        problems += faults + name_problems(document, shown_as) + character_problems(document, shown_as)
     if problems or spec is None:
         raise ConfigError(sorted(problems, key=lambda problem: (problem.file != shown_as, problem.file, problem.line or 0)))
     return Suite(path=path, shown_as=shown_as, spec=spec, places=document.places)

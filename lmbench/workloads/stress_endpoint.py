@@ -158,7 +158,9 @@ class EndpointServing:
         self._context.progress("stress: measuring what the client itself can do, against a server that answers at once")
         with null_server(tokens, self._context.clock, self._context.progress) as url:
             silent = replace(self.endpoint, url=url, api_key_env=None, verify_tls=True)
-            with contextlib.closing(self._client(silent, processes=1, connections=PROBE_STREAMS)) as target:
+            # This server answers every request alike, so all of them ask for the longest answer.
+            client = self._client(silent, processes=1, connections=PROBE_STREAMS, most_tokens=tokens)
+            with contextlib.closing(client) as target:
                 now = self._context.clock.now()
                 _closed_loop(target, PROBE_S, streams=PROBE_STREAMS, watch=no_watch, now_s=now)
                 target.settle(self._context.clock.now() + PROBE_S)
@@ -180,10 +182,14 @@ class EndpointServing:
             f"{self.endpoint.model!r}; correct url, name, api or the key"
         )
 
-    def _client(self, endpoint: Endpoint, *, processes: int, connections: int) -> HttpTarget:
+    def _client(self, endpoint: Endpoint, *, processes: int, connections: int, most_tokens: int | None = None) -> HttpTarget:
+        def longest(index: int) -> Ask:
+            ask = self._ask(index)
+            return ask if most_tokens is None else replace(ask, max_tokens=most_tokens)
+
         return HttpTarget(
             endpoint,
-            self._ask,
+            longest,
             clock=self._context.clock,
             processes=processes,
             connections=connections,

@@ -9,7 +9,13 @@ from typing import Any, NamedTuple
 DONE = b"[DONE]"
 TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
 """Members of a chat delta that hold generated text; which one depends on the server and on what the model is doing."""
-_decode = json.JSONDecoder().decode
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
+
+
+_decode = json.JSONDecoder(parse_constant=_no_number).decode
 
 
 class Piece(NamedTuple):
@@ -29,7 +35,7 @@ def parse(payload: bytes) -> Piece:
     """
     try:
         return _piece(_decode(payload.decode()))
-    except (AttributeError, LookupError, TypeError, RecursionError) as error:
+    except (AttributeError, LookupError, OverflowError, TypeError, RecursionError) as error:
         raise ValueError("not shaped like a reply") from error
 
 
@@ -38,8 +44,8 @@ def _piece(found: dict[str, Any]) -> Piece:
     if found.get("error") is not None:
         return Piece(error=_words(found["error"]))
     choices, usage = found.get("choices"), found.get("usage")
-    if type(usage) is not dict:
-        usage = None
+    if usage is not None and type(usage) is not dict:
+        raise TypeError("a usage that is none")
     if not choices:
         return Piece(usage=usage)
     choice = choices[0]
@@ -49,7 +55,10 @@ def _piece(found: dict[str, Any]) -> Piece:
         text, called = _message(choice.get("delta") or choice.get("message") or {})
     if type(text) is not str:
         raise TypeError("a text that is none")
-    return Piece(called or text != "", text, usage, choice.get("finish_reason"))
+    finish = choice.get("finish_reason")
+    if finish is not None and type(finish) is not str:
+        raise TypeError("a reason that is none")
+    return Piece(called or text != "", text, usage, finish)
 
 
 def _message(message: Mapping[str, Any]) -> tuple[str, bool]:

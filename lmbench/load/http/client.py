@@ -6,8 +6,12 @@ import asyncio
 import os
 import ssl
 from collections.abc import Callable
+from functools import lru_cache
 
 from lmbench.base.errors import Unavailable
+from lmbench.base.printing import printable
+from lmbench.base.secrets import declare
+from lmbench.load.http.bounds import MOST_TOKENS
 from lmbench.load.http.connection import Connection
 from lmbench.load.http.endpoint import Endpoint, head, wire
 from lmbench.load.http.exchange import Exchange
@@ -16,6 +20,8 @@ from lmbench.load.http.reply import Reply
 from lmbench.load.requests import CANCELLED, COMPLETED, FAILED, TIMED_OUT, Request
 
 MAX_ERROR_CHARS = 400
+BACKLOG_S = 0.5
+"""How far the reading of what has arrived may lie behind before a time-out no longer waits for it."""
 OnEnd = Callable[[Request, Exchange], None]
 
 
@@ -23,6 +29,7 @@ class Flight:
     """A request that is open."""
 
     __slots__ = (
+        "asked",
         "attempts",
         "beat",
         "connection",
@@ -36,8 +43,8 @@ class Flight:
         "wire",
     )
 
-    def __init__(self, request: Request, wire_bytes: bytes, on_end: OnEnd, beat: int) -> None:
-        self.request, self.wire, self.on_end, self.beat = request, wire_bytes, on_end, beat
+    def __init__(self, request: Request, wire_bytes: bytes, on_end: OnEnd, beat: int, asked: int) -> None:
+        self.request, self.wire, self.on_end, self.beat, self.asked = request, wire_bytes, on_end, beat, asked
         self.connection: Connection | None = None
         self.dialling: asyncio.Task[None] | None = None
         self.reply: Reply | None = None
@@ -60,8 +67,7 @@ class Client:
         self.reopened = self.retried = 0
         self._endpoint, self._loop = endpoint, loop
         self._timeout_s, self._retries = timeout_s, retries
-        self._key = api_key(endpoint)
-        self._head = head(endpoint, self._key)
+        self._head = head(endpoint, api_key(endpoint))
         self._tls = _tls(endpoint)
         self._addresses: list[str] = []
         self._free: list[Connection] = []
@@ -80,11 +86,15 @@ class Client:
 
     async def warm(self, count: int) -> None:
         """Open connections until `count` are free. Raises OSError when the endpoint cannot be reached."""
-        self._free += await asyncio.gather(*(self._dial() for _ in range(count - len(self._free))))
+        if wanted := max(0, count - len(self._free)):
+            self._free += await asyncio.gather(*(self._dial() for _ in range(wanted)))
 
-    def submit(self, request: Request, wire_bytes: bytes, on_end: OnEnd) -> None:
-        """Write a request on a free connection, or open one; never waits, never calls `on_end` before it returns."""
-        flight = Flight(request, wire_bytes, on_end, self._heart.beats)
+    def submit(self, request: Request, wire_bytes: bytes, on_end: OnEnd, asked: int = MOST_TOKENS) -> None:
+        """Write a request on a free connection, or open one; never waits, never calls `on_end` before it returns.
+
+        `asked` is how many tokens it asks for; a reply that claims or sends many more is failed.
+        """
+        flight = Flight(request, wire_bytes, on_end, self._heart.beats, asked)
         self._flights[flight] = None
         self._start(flight)
 
@@ -110,8 +120,10 @@ class Client:
 
     def drain(self) -> None:
         batch, self._arrived = self._arrived, []
-        for connection, data, now in batch:
-            connection.feed(data, now)
+        for connection, data, arrived_s in batch:
+            # A packet behind a time-out comes too late, and the reading of a flood must not hold up the others' time-outs.
+            self._end_late(max(arrived_s, self.now() - BACKLOG_S))
+            connection.feed(data, arrived_s)
 
     def ended(self, connection: Connection, status: str, error: str, *, reusable: bool) -> None:
         flight = self._held.pop(connection)
@@ -147,7 +159,8 @@ class Client:
         self._open_for(flight)
 
     def _begin(self, flight: Flight, connection: Connection) -> None:
-        flight.connection, flight.reply = connection, Reply(stream=self._endpoint.stream)
+        stream, size = self._endpoint.stream, len(flight.wire)
+        flight.connection, flight.reply = connection, Reply(stream=stream, asked=flight.asked, prompt_bytes=size)
         flight.reused = connection.uses > 0
         self._held[connection] = flight
         flight.started_s = self.now()
@@ -192,25 +205,18 @@ class Client:
         raise failure
 
     def _time_out(self, now: float) -> None:
-        late = []
-        for flight in self._flights:
-            if flight.request.sent_s + self._timeout_s > now:
-                break
-            late.append(flight)
-        if late:
-            self.drain()
-        for flight in late:
-            if flight not in self._flights:  # ended by what had just arrived
-                continue
+        self.drain()
+        self._end_late(now)
+
+    def _end_late(self, now: float) -> None:
+        """End what is beyond its time-out at `now`, once all that had arrived by then has been read."""
+        while (flight := next(iter(self._flights), None)) is not None and flight.request.sent_s + self._timeout_s <= now:
             reply = flight.reply
             if reply is not None and reply.done:  # all is there but the end of the HTTP message
                 self._give_up(flight, *reply.end())
                 continue
-            so_far = (
-                "it had no connection"
-                if flight.started_s is None
-                else f"{len(reply.token_times_s) if reply else 0} tokens had come"
-            )
+            tokens = len(reply.token_times_s) if reply else 0
+            so_far = "it had no connection" if flight.started_s is None else f"{tokens} tokens had come"
             self._give_up(flight, TIMED_OUT, f"not finished {self._timeout_s:g} s after it was sent; {so_far}")
 
     def _give_up(self, flight: Flight, status: str, error: str) -> None:
@@ -240,21 +246,23 @@ class Client:
             reopened=flight.reopened,
             attempts=flight.attempts,
             loop_lag_s=self._heart.worst_s(flight.beat, now),
-            error=self._told(error) if error else "",
+            error=_told(error) if error else "",
         )
         flight.on_end(flight.request, exchange)
 
-    def _told(self, error: str) -> str:
-        """An error as it may be told: without the key, which a server may echo, and only then cut short."""
-        if self._key is not None:
-            error = error.replace(self._key, "[api key]")
-        return error if len(error) <= MAX_ERROR_CHARS else error[:MAX_ERROR_CHARS] + " ..."
+
+@lru_cache(maxsize=256)
+def _told(error: str) -> str:
+    """An error as it may be told: without the key, which a server may echo, and only then cut short."""
+    error = printable(error)
+    return error if len(error) <= MAX_ERROR_CHARS else error[:MAX_ERROR_CHARS] + " ..."
 
 
 def api_key(endpoint: Endpoint) -> str | None:
     """The endpoint's key from the environment; None when it needs none. Raises Unavailable."""
     if endpoint.api_key_env is None:
         return None
+    declare(endpoint.api_key_env)
     if not (key := os.environ.get(endpoint.api_key_env, "")):
         name = endpoint.api_key_env
         raise Unavailable(

@@ -78,7 +78,7 @@ class ClientMain:
             case "open":
                 self._opening = self._loop.create_task(self._open(command))
             case "bodies":
-                self._session.feed(command["first"], command["stride"], command["texts"])
+                self._session.feed(command["first"], command["stride"], command["texts"], command["asked"])
             case "step":
                 part, self._cpu_then_s = command["part"], process_cpu_s()
                 self._session.begin(Part(**part | {"moments": unpack(part["moments"])}))

@@ -64,7 +64,7 @@ class Session:
         self._part: Part | None = None
         self._due: list[float] = []
         self._thinks: Iterator[float] = iter(())
-        self._stock: dict[int, bytes] = {}
+        self._stock: dict[int, tuple[bytes, int]] = {}
         self._wanted = 0
         self._pump_timer = timer(loop, self._pump, now)
         self._end_timer = timer(loop, self._end, now)
@@ -81,10 +81,10 @@ class Session:
         self._end_timer.at(part.end_s)
         self._pump()
 
-    def feed(self, first: int, stride: int, bodies: Sequence[str]) -> None:
-        """Take the bodies of the requests `first`, `first + stride`, ..."""
-        for place, text in enumerate(bodies):
-            self._stock[first + place * stride] = self._client.wire(text)
+    def feed(self, first: int, stride: int, bodies: Sequence[str], asked: Sequence[int]) -> None:
+        """Take the bodies of the requests `first`, `first + stride`, ..., and how many tokens each asks for."""
+        for place, (text, tokens) in enumerate(zip(bodies, asked, strict=True)):
+            self._stock[first + place * stride] = (self._client.wire(text), tokens)
         self._wanted -= len(bodies)
         self._pump()
 
@@ -109,13 +109,14 @@ class Session:
                 self._pump_timer.at(self._due[0])
                 return
             index = part.first + self.sent * part.stride
-            wire = self._stock.pop(index, None)
-            if wire is None:
+            stored = self._stock.pop(index, None)
+            if stored is None:
                 return  # `feed` comes back here
+            wire, asked = stored
             request = Request(index=index, step=part.step, scheduled_s=heapq.heappop(self._due), sent_s=now)
             self.sent += 1
             self.outbox.took(request)
-            self._client.submit(request, wire, self._ended)
+            self._client.submit(request, wire, self._ended, asked)
             if len(self._stock) + self._wanted <= STOCK // 2:
                 self._wanted += STOCK // 2
                 self._want(part.step, STOCK // 2)
