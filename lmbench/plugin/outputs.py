@@ -98,7 +98,8 @@ def _step_summary(run: Run) -> Iterator[str]:
             return
         append_step_summary(path, render_step_summary(run.stored(), run.verdicts, _status(run), reports, room))
     except OSError as error:
-        yield f"GITHUB_STEP_SUMMARY: {one_line(str(path))} cannot be written ({error.strerror or error}); the verdicts are in the reports"
+        reason = error.strerror or error
+        yield one_line(f"GITHUB_STEP_SUMMARY: {path} cannot be written ({reason}); the verdicts are in the reports")
 
 
 def _status(run: Run) -> int:

@@ -24,9 +24,8 @@ def shown(report: Report, *, of_case: bool) -> Report:
     report.longrepr = _longrepr(report, clean)
     report.sections = [(title, clean(text)) for title, text in report.sections]
     if isinstance(report, pytest.TestReport):
-        report.user_properties = [
-            (name, clean(value) if isinstance(value, str) else value) for name, value in report.user_properties
-        ]
+        pairs = report.user_properties
+        report.user_properties = [(name, clean(value) if isinstance(value, str) else value) for name, value in pairs]
     return report
 
 
