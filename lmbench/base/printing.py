@@ -31,13 +31,14 @@ def one_line(text: str) -> str:
 def neutral(text: str) -> str:
     """`text` without control characters and workflow commands; secrets stay, so that it suits what was concealed before."""
     if not text.isprintable():
-        text = "".join(map(_sign, text.replace("\r\n", "\n")))
+        text = "".join(map(sign, text.replace("\r\n", "\n")))
     if "::" in text:
         text = _COMMAND.sub(": :", text)
     return text.replace(_OLD_COMMAND, "# #[")
 
 
-def _sign(char: str) -> str:
+def sign(char: str) -> str:
+    """`char`, or what stands for it where it may not be printed."""
     if char.isprintable() or char in _KEPT:
         return char
     return " " if unicodedata.category(char) == "Zs" else UNPRINTABLE

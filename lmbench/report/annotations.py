@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lmbench.base.printing import printable
+from lmbench.base.printing import sign
+from lmbench.base.secrets import conceal
 from lmbench.compare.verdicts import ERROR, INCOMPARABLE, INCONCLUSIVE, MISSING, REGRESSED, Verdict, by_case, case_outcome
 
 SHOWN = 10
@@ -63,11 +64,11 @@ def _shown(kind: str, commands: Sequence[str]) -> Iterator[str]:
 
 
 def _command(kind: str, spot: Spot | None, title: str, text: str) -> str:
-    place = f"file={_escaped(printable(spot.file), _PROPERTY)},line={spot.line}," if spot else ""
-    text = printable(text)
+    place = f"file={_escaped(spot.file, _PROPERTY)},line={spot.line}," if spot else ""
+    text = conceal(text)
     shortened = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
-    return f"::{kind} {place}title={_escaped(printable(title), _PROPERTY)}::{_escaped(shortened, _TEXT)}"
+    return f"::{kind} {place}title={_escaped(conceal(title), _PROPERTY)}::{_escaped(shortened, _TEXT)}"
 
 
 def _escaped(text: str, table: Mapping[str, str]) -> str:
-    return "".join(table.get(char, char) for char in text)
+    return "".join(table.get(char) or sign(char) for char in text)
