@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lmbench.base.errors import ConfigError
+from lmbench.base.printing import one_line
 from lmbench.data.available import missing_data
 from lmbench.plan.case import Case
 from lmbench.plan.expand import expand
@@ -90,6 +91,11 @@ class SuiteFile(pytest.Module):
         if reason:
             item.add_marker(pytest.mark.skip(reason=reason))
         return item
+
+
+def printable_id(parent: pytest.Collector, path: Path) -> dict[str, str]:
+    """The node id of a suite file whose name a terminal would obey; it is refused, and pytest says so by this id."""
+    return {} if path.name.isprintable() else {"nodeid": one_line(path.relative_to(parent.config.rootpath).as_posix())}
 
 
 def _repeats(config: pytest.Config) -> int:

@@ -13,7 +13,7 @@ from lmbench.base.git import no_git_variables
 from lmbench.base.printing import one_line
 from lmbench.base.secrets import concealed
 from lmbench.plugin import options
-from lmbench.plugin.collect import CASE, RUNNER, SuiteFile, is_suite, leave_out_slow
+from lmbench.plugin.collect import CASE, RUNNER, SuiteFile, is_suite, leave_out_slow, printable_id
 from lmbench.plugin.declared import note_tests
 from lmbench.plugin.endings import only_note, protect
 from lmbench.plugin.endings import status as ended_with
@@ -51,7 +51,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     """Collect suites; everything else belongs to others."""
     if not is_suite(file_path):
         return None
-    file: SuiteFile = SuiteFile.from_parent(parent, path=file_path)
+    file: SuiteFile = SuiteFile.from_parent(parent, path=file_path, **printable_id(parent, file_path))
     file.runner = parent.config.stash.get(RUNNER, None) or _run(parent.config).measure
     return file
 
