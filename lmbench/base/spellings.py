@@ -14,8 +14,10 @@ LEAST_PIECE = 6
 LEAST_CORE = 3
 SURE_RUN = 24
 """Of two runs of so many characters of base64 one is whole, however its lines are broken."""
+SLASHES = r"\\{1,8}"
+"""As many as escaping four times makes of one; without a bound a text of nothing else would take minutes."""
 BASE64_RUN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
-_BREAK = r"(?:\\+[rn]|[\r\n])*"
+_BREAK = rf"(?:{SLASHES}[rn]|[\r\n]){{0,4}}"
 """Encoders break long lines, in a text or in one that was escaped."""
 _SHORT = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}
 
@@ -104,29 +106,29 @@ def _encoded(part: str) -> Clue:
 def _spelled(char: str) -> str:
     """A pattern for one character in any spelling."""
     code = ord(char)
-    ways = [r"\\+"] if char == "\\" else [re.escape(char)]
+    ways = [SLASHES] if char == "\\" else [re.escape(char)]
     ways += [_cased("%", char.encode(errors="surrogatepass"))]
-    ways += [rf"\\+u{_digits(code, 4)}"] if code < 1 << 16 else [_pair(char)]
-    ways += [rf"\\+x{_digits(code, 2)}"] if code < 256 else []
-    ways += [_cased(r"\\+x", char.encode(errors="surrogatepass"))] if code > 127 else []
-    ways += [rf"&#0*{code};", rf"&#[xX]0*{_digits(code, 1)};", rf"\\+U{_digits(code, 8)}"]
+    ways += [rf"{SLASHES}u{_digits(code, 4)}"] if code < 1 << 16 else [_pair(char)]
+    ways += [rf"{SLASHES}x{_digits(code, 2)}"] if code < 256 else []
+    ways += [_cased(rf"{SLASHES}x", char.encode(errors="surrogatepass"))] if code > 127 else []
+    ways += [rf"&#0{{0,6}}{code};", rf"&#[xX]0{{0,6}}{_digits(code, 1)};", rf"{SLASHES}U{_digits(code, 8)}"]
     ways += [re.escape(html.escape(char))] if html.escape(char) != char else []
     ways += [r"&apos;"] if char == "'" else []
     ways += [r"\+"] if char == " " else []
-    ways += [rf"\\+{re.escape(char)}"] if char in "\"'/`*_[]|~#$&!;()<>{}" else []
-    ways += [rf"\\+{_SHORT[char]}"] if char in _SHORT else []
+    ways += [rf"{SLASHES}{re.escape(char)}"] if char in "\"'/`*_[]|~#$&!;()<>{}" else []
+    ways += [rf"{SLASHES}{_SHORT[char]}"] if char in _SHORT else []
     return f"(?:{'|'.join(dict.fromkeys(ways))})"
 
 
 def _cased(lead: str, content: bytes) -> str:
     """Bytes in hex behind `lead`, which may itself have been escaped once more where it is a percent sign."""
-    again = lead + "(?:25)*" if lead == "%" else lead
+    again = lead + "(?:25){0,4}" if lead == "%" else lead
     return "".join(again + _digits(byte, 2) for byte in content)
 
 
 def _pair(char: str) -> str:
     content = char.encode("utf-16-be", errors="surrogatepass")
-    return "".join(rf"\\+u{_digits(int.from_bytes(content[place : place + 2]), 4)}" for place in (0, 2))
+    return "".join(rf"{SLASHES}u{_digits(int.from_bytes(content[place : place + 2]), 4)}" for place in (0, 2))
 
 
 def _digits(code: int, width: int) -> str:
@@ -148,13 +150,14 @@ def _without(pattern: re.Pattern[str], text: str, mask: str) -> str:
     found, done = [], 0
     for match in pattern.finditer(text):
         begin, end = match.span()
+        if begin < done:
+            continue
         while begin > done and text[begin - 1] in BASE64_RUN and text[max(begin - 2, 0)] != "\\":
             begin -= 1
         while end < len(text) and text[end] in BASE64_RUN:
             end += 1
-        if begin >= done and end > done:
-            found += [text[done:begin], mask]
-            done = end
+        found += [text[done:begin], mask]
+        done = end
     return "".join([*found, text[done:]]) if found else text
 
 
@@ -166,9 +169,13 @@ def _kept_escape(found: re.Match[str]) -> str:
 
 def _overlap(value: str, before: str) -> int:
     """How many characters of the beginning of `value` end `before`."""
+    if len(before) < LEAST_PIECE or before[-LEAST_PIECE:] not in value:
+        return 0
     return next((size for size in range(len(value) - 1, LEAST_PIECE - 1, -1) if before.endswith(value[:size])), 0)
 
 
 def _overlap_end(value: str, after: str) -> int:
     """How many characters of the end of `value` begin `after`."""
+    if len(after) < LEAST_PIECE or after[:LEAST_PIECE] not in value:
+        return 0
     return next((size for size in range(len(value) - 1, LEAST_PIECE - 1, -1) if after.startswith(value[-size:])), 0)

@@ -69,13 +69,13 @@ def _check_named(config: pytest.Config, folder: Path) -> None:
     found = _matching(which, folder, known)
     if not found and known:
         listing = ", ".join(path.name for path in known[:SHOWN])
-        raise pytest.UsageError(
+        raise _unusable(
             f"--benchmark-compare={which}: no stored run matches under {folder}; the newest are: {listing}. "
             "Give the number or the path of one of them"
         )
     broken = [reason for path in found if (reason := why_unusable(path)) is not None]
     if broken:
-        raise pytest.UsageError(f"--benchmark-compare={which}: " + "; ".join(broken))
+        raise _unusable(f"--benchmark-compare={which}: " + "; ".join(broken))
     if which.isdecimal() and len(found) == 1:
         config.option.benchmark_compare = str(found[0])  # '3' is 0003
 
@@ -102,4 +102,8 @@ def _matching(which: str, folder: Path, known: list[Path]) -> list[Path]:
     try:
         return list(FileStorage(str(folder), None, get_machine_id()).query(which))
     except ValueError as error:
-        raise pytest.UsageError(f"--benchmark-compare={which}: {error}") from None
+        raise _unusable(f"--benchmark-compare={which}: {error}") from None
+
+
+def _unusable(text: str) -> pytest.UsageError:
+    return pytest.UsageError(printable(text))

@@ -11,6 +11,7 @@ import pytest
 
 from lmbench.base.errors import ConfigError
 from lmbench.base.files import why
+from lmbench.base.printing import printable
 from lmbench.base.units import duration
 from lmbench.compare.decidedness import Decidedness, decidedness, why_not_decided
 from lmbench.compare.history import cell_ratio
@@ -159,7 +160,7 @@ class Gate:
                 renames, ready = self.run.renames, True
                 yield Sides(base=place, head=head, arguments=arguments, foreign=base.toplevel, renames=renames)
         except ConfigError as error:
-            raise pytest.UsageError(str(error)) from None
+            raise pytest.UsageError(printable(str(error))) from None
         except OSError as error:
             if ready:
                 raise

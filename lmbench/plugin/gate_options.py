@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lmbench.base.errors import ConfigError, StoreError
+from lmbench.base.printing import printable
 from lmbench.compare.verdicts import ERROR, INCOMPARABLE, INCONCLUSIVE, MISSING, NEW, REGRESSED
 from lmbench.measure.machine import machine_class
 from lmbench.plugin.collect import RUNNER
@@ -168,7 +169,7 @@ def _read(config: pytest.Config) -> GateOptions | None:
         pinned = ref == PINNED
         base = None if ref is None else resolve(_pinned(config) if pinned else ref, config.rootpath, exact=pinned)
     except (ConfigError, StoreError) as error:
-        raise pytest.UsageError(str(error)) from None
+        raise pytest.UsageError(printable(str(error))) from None
     tree = "this tree" if base is None else f"the pinned {base.commit[:10]}" if pinned else base.label
     label = " under ".join(filter(None, [tree, python]))
     seed = config.getoption("lmbench_gate_seed")

@@ -72,12 +72,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_report_header(config: pytest.Config) -> str | None:
     """Name the storage to who gives an option of lmbench."""
-    return header_line(config)
+    return one_line(header_line(config) or "") or None
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:
     """Name the storage: where nothing is configured, it is not known before suites were collected."""
-    return storage_line(config, items)
+    return one_line(storage_line(config, items) or "") or None
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

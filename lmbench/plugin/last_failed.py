@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lmbench.base.printing import printable
+
 if TYPE_CHECKING:
     from lmbench.compare.verdicts import Verdict
 
@@ -67,6 +69,7 @@ def mark_failing(config: pytest.Config, verdicts: Collection[Verdict]) -> None:
 
 def _report(node_id: str, outcome: Any, longrepr: Any) -> pytest.TestReport:
     file, _, name = node_id.partition("::")
+    longrepr = printable(longrepr) if isinstance(longrepr, str) else longrepr
     return pytest.TestReport(
         nodeid=node_id, location=(file, None, name), keywords={}, outcome=outcome, longrepr=longrepr, when="call"
     )

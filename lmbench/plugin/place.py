@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lmbench.base.errors import StoreError
+from lmbench.base.printing import printable
 from lmbench.plugin.collect import CASE, RUNNER
 from lmbench.store.place import UPSTREAM, Place, configured, unconfigured
 from lmbench.store.pytest_settings import ENVIRONMENT, OPTION, Given, addopts_of, storage_in
@@ -29,7 +30,7 @@ def settle_storage(config: pytest.Config) -> None:
     try:
         given = _given(config, option)
     except StoreError as error:
-        raise pytest.UsageError(str(error)) from None
+        raise pytest.UsageError(printable(str(error))) from None
     found = unconfigured(config.rootpath, cwd) if given is None else configured(given, config.rootpath, cwd)
     config.stash[PLACE], config.stash[BEFORE] = found, (cwd / UPSTREAM).exists()
     if found.folder is not None and found.settled:

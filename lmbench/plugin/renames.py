@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lmbench.base.errors import ConfigError
+from lmbench.base.printing import printable
 from lmbench.plan.case import Case
 from lmbench.plan.former import renamed
 from lmbench.store.renames import RENAMES, Renames, read_renames
@@ -21,5 +22,5 @@ def session_renames(root: Path, cases: Sequence[Case], present: Collection[str] 
     try:
         written = read_renames(root / RENAMES)
     except ConfigError as error:
-        raise pytest.UsageError(str(error)) from None
+        raise pytest.UsageError(printable(str(error))) from None
     return written.joined(renamed(cases)).without({*present, *(case.node_id for case in cases)})

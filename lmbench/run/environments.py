@@ -11,6 +11,7 @@ from pathlib import Path
 from lmbench.base.cache import build_once, entries
 from lmbench.base.environments import BASE, ENVIRONMENTS, KIND, key_of, own_source
 from lmbench.base.errors import FetchError
+from lmbench.base.secrets import ending
 
 TAIL_CHARS = 2000
 
@@ -40,7 +41,7 @@ def remove(name: str) -> int:
 def _run(command: list[str], name: str) -> None:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode:
-        words = (done.stderr or done.stdout).strip()[-TAIL_CHARS:]
+        words = ending((done.stderr or done.stdout).strip(), TAIL_CHARS)
         raise FetchError(
             f"environment {name!r}: `{' '.join(command)}` failed with exit status {done.returncode}:\n{words}\n"
             "Nothing was kept. Check the connection to the package index, and that this Python has the venv module"

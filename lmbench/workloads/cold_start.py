@@ -10,6 +10,7 @@ from statistics import median
 
 from lmbench.base.errors import WorkloadError
 from lmbench.base.scratch import scratch
+from lmbench.base.secrets import ending
 from lmbench.measure.measurement import Measurement, Metric, as_mapping, metric
 from lmbench.measure.statistics import distribution
 from lmbench.suite.params import ColdStartParams
@@ -74,7 +75,7 @@ def start(context: Context, ids: list[int], timeout_s: float) -> Mapping[str, fl
                 f"no first token {timeout_s:g} s after the process was started; raise start_timeout_s if it takes longer"
             ) from None
         if done.returncode or not answer.exists():
-            words = (done.stderr or done.stdout).strip()[-LOG_TAIL_CHARS:]
+            words = ending((done.stderr or done.stdout).strip(), LOG_TAIL_CHARS)
             raise WorkloadError(f"the process of a cold start ended with status {done.returncode} and no answer:\n{words}")
         parts: Mapping[str, float] = json.loads(answer.read_text(encoding="utf-8"))
     return parts

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from lmbench.base.errors import Unavailable, WorkloadError
 from lmbench.base.scratch import unnamed_file
+from lmbench.base.secrets import ending
 from lmbench.measure.clock import Clock
 from lmbench.plan.case import Case
 
@@ -132,7 +133,7 @@ class Replicas:
     def _lost(self, rank: int, why: str) -> WorkloadError:
         log = self._processes[rank].log
         log.seek(0)
-        words = log.read().strip()[-LOG_TAIL_CHARS:]
+        words = ending(log.read().strip(), LOG_TAIL_CHARS)
         return WorkloadError(
             f"process {rank} of {len(self._processes)} that train together: {why}; it said:\n{words or 'nothing'}"
         )

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from lmbench.base.errors import WorkerError
 from lmbench.base.scratch import unnamed_file
+from lmbench.base.secrets import ending
 
 GRACE_S = 5.0
 TAIL_CHARS = 2000
@@ -87,7 +88,7 @@ class ClientProcess:
         else:
             how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
         self._log.seek(0)
-        said = self._log.read()[-TAIL_CHARS:].strip()
+        said = ending(self._log.read(), TAIL_CHARS).strip()
         return f"client process {self.number} {how}" + (f"; its last output:\n{said}" if said else "")
 
 
