@@ -8,6 +8,8 @@ from typing import cast
 
 import pytest
 
+from lmbench.base.printing import printable
+
 BARE_COMPARE = pytest.StashKey[bool]()
 """Set when --benchmark-compare names no run: the newest ones are meant."""
 LEFT_OUT = pytest.StashKey[tuple[str, ...]]()
