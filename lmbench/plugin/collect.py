@@ -93,7 +93,7 @@ class SuiteFile(pytest.Module):
         return item
 
 
-def printable_id(parent: pytest.Collector, path: Path) -> dict[str, str]:
+def printable_id(parent: pytest.Collector, path: Path) -> dict[str, Any]:
     """The node id of a suite file whose name a terminal would obey; it is refused, and pytest says so by this id."""
     return {} if path.name.isprintable() else {"nodeid": one_line(path.relative_to(parent.config.rootpath).as_posix())}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -29,7 +29,7 @@ def shown(report: Report, *, of_case: bool) -> Report:
     return report
 
 
-def _longrepr(report: Report, clean: Callable[[str], str]) -> object:
+def _longrepr(report: Report, clean: Callable[[str], str]) -> Any:
     found = report.longrepr
     if isinstance(found, tuple):  # a skip: file, line, reason
         path, line, reason = found
