@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -227,3 +228,13 @@ def test_the_layers_of_the_linter_are_all_the_rooms() -> None:
     contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
     rooms = {room.strip() for layer in contract["layers"] for room in layer.split(":")}
     assert rooms - {"__main__"} == {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+
+
+def test_commands_print_in_one_place() -> None:
+    """What they print was written by others; cli/output.py takes out what a terminal would obey."""
+    printing = re.compile(r"click\.echo\(|\bprint\(|sys\.std(?:out|err)\.write\((?!printable)")
+    files = [path for path in (PACKAGE / "cli").glob("*.py") if path.name != "output.py"]
+    found = [
+        (path.name, line) for path in files for line in path.read_text(encoding="utf-8").splitlines() if printing.search(line)
+    ]
+    assert [one for one in found if "console.print" not in one[1]] == []

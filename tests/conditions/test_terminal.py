@@ -95,6 +95,7 @@ LINES: Sequence[Sequence[str]] = (
     ("baseline", "prune", "--keep", "1", "--dry-run"),
     ("records", "list"),
     ("records", "import", "baselines"),
+    ("records", "restore", "plan.yaml"),
     ("history", "check"),
     ("history", "pin", HOSTILE),
     ("history", "repin", HOSTILE),
