@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from lmbench.base.spellings import Spelling, spelling_of
 
@@ -79,16 +79,19 @@ def conceal(text: str, *, syntax: bool = False) -> str:
 
 def concealed(value: _T) -> _T:
     """Plain data (mappings, sequences, texts) without secrets, of the same shape."""
-    found: object = value
+    return cast("_T", _concealed(value))
+
+
+def _concealed(value: object) -> object:
     if isinstance(value, str):
-        found = conceal(value)
-    elif isinstance(value, Mapping):
-        found = {conceal(key, syntax=True) if isinstance(key, str) else key: concealed(inner) for key, inner in value.items()}
-    elif isinstance(value, list):
-        found = [concealed(inner) for inner in value]
-    elif type(value) is tuple:
-        found = tuple(concealed(inner) for inner in value)
-    return found  # type: ignore[return-value]
+        return conceal(value)
+    if isinstance(value, Mapping):
+        return {conceal(key, syntax=True) if isinstance(key, str) else key: _concealed(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_concealed(inner) for inner in value]
+    if type(value) is tuple:
+        return tuple(map(_concealed, value))
+    return value
 
 
 def beginning(text: str, most: int) -> str:
@@ -118,7 +121,7 @@ def _known() -> _Known:
     """The secrets of now: looked for again when a variable or a declaration has changed."""
     environ = dict(os.environ)
     kept = _cache[0] if _cache else None
-    if kept is not None and kept.environ == environ and (kept.declared, kept.given) == (_declared, _given):
+    if kept is not None and kept.environ == environ and kept.declared == frozenset(_declared) and kept.given == frozenset(_given):
         return kept
     found = {environ.get(name, "") for name in _declared} | _given
     found |= {value for name, value in environ.items() if NAMED.search(name) and _secretive(value)}

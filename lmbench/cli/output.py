@@ -59,5 +59,5 @@ class Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
-            error.message = printable(error.message)
+            error.__dict__["message"] = printable(error.message)  # final to the type checker alone
             raise

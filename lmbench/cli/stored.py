@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lmbench.base.errors import StoreError
-from lmbench.cli.output import say
+from lmbench.cli.output import say, say_over
 from lmbench.measure.clock import CLOCK
 from lmbench.measure.machine import usable_cpus
 from lmbench.store.runs import StoredRun, read_run
@@ -21,7 +21,7 @@ from lmbench.store.runs import StoredRun, read_run
 QUIET_S = 2.0
 """What takes less says nothing."""
 TTY_PERIOD_S, LOG_PERIOD_S = 0.5, 10.0
-CLEAR = "\r\x1b[2K"
+LINE_CHARS = 78
 PART = 20
 """Runs that a process takes at a time."""
 WORTH_BYTES = 200e6
@@ -74,11 +74,11 @@ def _told(items: Sequence[T], files: int) -> Iterator[T]:
     for place, item in enumerate(items):
         if CLOCK.now() >= due:
             text = f"reading stored runs: {place * files // len(items)} of {files}"
-            say(f"{CLEAR}{text}" if terminal else text, nl=not terminal, err=True)
+            say_over(text, LINE_CHARS) if terminal else say(text, err=True)
             shown, due = True, CLOCK.now() + (TTY_PERIOD_S if terminal else LOG_PERIOD_S)
         yield item
     if shown and terminal:
-        say(CLEAR, nl=False, err=True)
+        say_over("", LINE_CHARS)
 
 
 @contextmanager

@@ -136,7 +136,8 @@ def _head(data: bytes) -> _Head | None:
 
 def _dechunked(content: bytes) -> bytes | None:
     """The body in chunks; None where its end is missing."""
-    found, place = [], 0
+    found: list[bytes] = []
+    place = 0
     while (size := _SIZE.match(content, place)) is not None:
         begin, count = size.end(), int(size[1], 16)
         if count == 0:

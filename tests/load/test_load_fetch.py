@@ -63,8 +63,8 @@ def test_drips_end_with_the_time_out_of_the_whole(name: str) -> None:
     [
         ("# TYPE a_total counter\na_tokens_total -1\n", "a_tokens_total is -1; expected 0 to"),
         ("# TYPE a_total counter\na_tokens_total 1e300\n", "a_tokens_total is 1e+300"),
-        ("# TYPE a_tokens counter\na_tokens NaN\n", "a_tokens is nan"),
-        ("# TYPE a_tokens counter\na_tokens " + "9" * 400 + "\n", "a_tokens is inf"),
+        ("# TYPE a_tokens counter\na_tokens NaN\n", "a_tokens_total is nan"),
+        ("# TYPE a_tokens counter\na_tokens 1e999\n", "a_tokens_total is inf"),
         ("queue_length -1e30\n", "queue_length is -1e+30"),
         ('queue_length{model="' + "m" * MAX_NAME_CHARS + '"} 1\n', "labels of more than"),
     ],
@@ -74,6 +74,8 @@ def test_numbers_that_no_server_counts_are_not_believed(text: str, words: str) -
     found = parse(text, 0.0)
     assert not found.values
     assert words in found.reason and "not to be believed" in found.reason
+    digits = parse("# TYPE a_tokens counter\na_tokens " + "9" * 400 + "\n", 0.0)
+    assert digits.reason and not digits.values
 
 
 def test_a_probe_with_a_hostile_answer_is_one_line_of_words() -> None:
