@@ -104,7 +104,7 @@ def test_what_the_servers_said_was_kept_without_the_key(told: Told) -> None:
     assert any("asked by Bearer ***" in text for text in logs)
     assert any("cannot start with \\*\\*\\*" in text for name, text in texts.items() if name.endswith(".md"))
     assert "cannot start with ***" in texts["junit.xml"] and "captured ***" in texts["junit.xml"]
-    assert "not ***" in told.shown and "HTTP 401" in "".join(texts.values())
+    assert "not '***'" in told.shown and "HTTP 401" in "".join(texts.values())
     for name, text in texts.items():
         if name.endswith((".json", ".jsonl")):
             for line in [text] if name.endswith(".json") else text.splitlines():
