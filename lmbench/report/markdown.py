@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from lmbench.base.printing import printable
+from lmbench.base.printing import neutral
 from lmbench.compare.verdicts import OK
 from lmbench.report.flatten import leaves
 from lmbench.report.model import CaseView, Report, Row
@@ -52,7 +52,7 @@ def render_markdown(report: Report, *, limit_bytes: int = LIMIT_BYTES) -> str:
 
 def escape(text: str) -> str:
     """`text` as plain words inside a Markdown table: no pipes, markup or HTML survive."""
-    plain = "".join(_ESCAPED.get(char, char) for char in printable(text))
+    plain = "".join(_ESCAPED.get(char, char) for char in neutral(text))
     return _OUTER_UNDERSCORE.sub(r"\_", plain)
 
 
