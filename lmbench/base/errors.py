@@ -9,6 +9,7 @@ LmbenchError
 |- WorkloadError      the workload could not be carried out on a working subject
 |- WorkerError        the worker process crashed, hung or spoke garbage
 |- StoreError         a stored file is missing, damaged or of an unknown version
+|- Unreadable         a file or a text cannot be taken in; the reader that asked for it says which it is
 `- FetchError         a download or a conversion failed, or its checksum did not match
 """
 
@@ -86,6 +87,16 @@ class WorkerError(LmbenchError):
 
 class StoreError(LmbenchError):
     """A stored file is missing, damaged or written by an unknown version."""
+
+
+class Unreadable(LmbenchError, ValueError):
+    """A file or a text that cannot be taken in: what was found, what was expected, and in which line."""
+
+    def __init__(self, found: str, expected: str, line: int | None = None) -> None:
+        self.found = found
+        self.expected = expected
+        self.line = line
+        super().__init__(f"found {found}; expected {expected}")
 
 
 class FetchError(LmbenchError):

@@ -8,18 +8,18 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from lmbench.base.errors import ConfigError
+from lmbench.base.numbers import LARGEST
 from lmbench.capacity.nouns import ERROR_RATE
 from lmbench.capacity.simulate import POLICIES
 from lmbench.suite.document import read
 from lmbench.suite.faults import problems_of
-from lmbench.suite.params import Count, Params, Seconds, Share
+from lmbench.suite.params import Count, Counted, Number, Params, Positive, Seconds, Share
 
 QUANTILES = ("p50", "p90", "p95", "p99")
 HOURS = 24
 P = TypeVar("P", bound=Params)
-Positive = Annotated[float, Field(gt=0)]
-AtLeastOne = Annotated[float, Field(ge=1)]
-NotNegative = Annotated[float, Field(ge=0)]
+AtLeastOne = Annotated[Number, Field(ge=1, le=LARGEST)]
+NotNegative = Annotated[Number, Field(ge=0, le=LARGEST)]
 Shape = Literal["flat", "office", "evening"]
 Hourly = Annotated[list[NotNegative], Field(min_length=HOURS, max_length=HOURS)]
 
@@ -98,14 +98,14 @@ class PlanSlo(Params):
 class Redundancy(Params):
     """What may fail without breaking a promise."""
 
-    spare: Annotated[int, Field(ge=0)] = Field(0, description="replicas that may be down")
+    spare: Counted = Field(0, description="replicas that may be down")
     zones: Count = Field(1, description="zones the replicas are spread over; with more than one, any one may be lost")
 
 
 class Autoscale(Params):
     """Replicas follow the traffic; a new one answers after the measured cold start."""
 
-    utilization: Annotated[float, Field(gt=0, lt=1)] = Field(0.6, description="busy share of the slots that is aimed at")
+    utilization: Annotated[Number, Field(gt=0, lt=1)] = Field(0.6, description="busy share of the slots that is aimed at")
     least: Count = Field(1, description="replicas that always run")
     every_s: Seconds = Field(60.0, description="how often the number is reconsidered")
 

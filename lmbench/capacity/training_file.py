@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from lmbench.capacity.plan_file import NotNegative, Positive, Selection, load_as
-from lmbench.suite.params import Count, Params
+from lmbench.suite.params import Count, Number, Params
 
 
 class TrainingOption(Selection):
@@ -19,7 +19,7 @@ class TrainingOption(Selection):
         "training_step", description="records to plan from; data_parallel: all processes of one machine together"
     )
     machines: Count = Field(1, description="machines that train together")
-    efficiency: Annotated[float, Field(gt=0, le=1)] | None = Field(
+    efficiency: Annotated[Number, Field(gt=0, le=1)] | None = Field(
         None, description="share of `machines` times one machine's rate that all reach together, measured on them"
     )
     price_per_hour: NotNegative | None = Field(None, description="of one machine, in a currency of your own")

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from lmbench.base.errors import StoreError
-from lmbench.measure.measurement import Metric
-from lmbench.plan.case import Case
-from lmbench.record.record import SCHEMA_VERSION, Attempt, Failure, Record
+from lmbench.base.errors import StoreError, Unreadable
+from lmbench.base.typed import made
+from lmbench.record.record import SCHEMA_VERSION, Record
 
 
 def to_json(record: Record) -> dict[str, Any]:
@@ -28,30 +27,19 @@ def to_json(record: Record) -> dict[str, Any]:
 
 
 def from_json(data: Mapping[str, Any]) -> Record:
-    """The record behind `data`; raises StoreError for a schema this version does not know."""
-    version = data.get("schema_version")
+    """The record behind `data`; raises StoreError for a schema this version does not know, and for what does not fit it."""
+    version = data.get("schema_version") if isinstance(data, Mapping) else None
     if version != SCHEMA_VERSION:
         raise StoreError(
             f"found a record of schema version {version!r}; this lmbench reads version {SCHEMA_VERSION}; "
             "read it with the lmbench that wrote it, or update lmbench"
         )
-    failure = data.get("failure")
+    if absent := [name for name in ("metrics", "series", "notes") if name not in data]:
+        raise StoreError(f"found a damaged record (without {absent[0]}); expected schema version {SCHEMA_VERSION}; rerun the case")
     try:
-        return Record(
-            **{
-                **data,
-                "case": Case.from_json(data["case"]),
-                "metrics": {name: Metric(**value) for name, value in data["metrics"].items()},
-                "series": {name: tuple(values) for name, values in data["series"].items()},
-                "notes": tuple(data["notes"]),
-                "failure": Failure(**failure) if failure else None,
-                "attempts": tuple(Attempt(**attempt) for attempt in data.get("attempts", ())),
-            }
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(
-            f"found a damaged record: {error!r}; expected schema version {SCHEMA_VERSION}; rerun the case"
-        ) from error
+        return made(Record, data)
+    except Unreadable as error:
+        raise StoreError(f"found a damaged record ({error.found}); expected {error.expected}; rerun the case") from error
 
 
 def dumps(record: Record) -> str:

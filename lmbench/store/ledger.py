@@ -11,9 +11,13 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from lmbench.base.catalogue import METRICS
-from lmbench.base.errors import ConfigError, Problem
+from lmbench.base.errors import ConfigError, Problem, Unreadable
 from lmbench.base.files import exclusive, write_atomically
+from lmbench.base.numbers import LARGEST
+from lmbench.base.reading import read_text
 from lmbench.base.registry import nearest
+from lmbench.base.yaml_text import compose, line_of, plain
+from lmbench.suite.params import Number
 
 LEDGER = Path("baselines") / "changes.yaml"
 ANY = "*"
@@ -57,7 +61,7 @@ class _Entry(BaseModel):
 
     case: Annotated[str, Field(min_length=1)]
     metric: Annotated[str, AfterValidator(_known_metric)] = ANY
-    change: Annotated[float, BeforeValidator(_share), Field(ge=-1, allow_inf_nan=False)]
+    change: Annotated[Number, BeforeValidator(_share), Field(ge=-1, le=LARGEST)]
     reason: Annotated[str, Field(pattern=r"\S")]
     commit: str = ""
     date: Annotated[str, BeforeValidator(str)] = ""
@@ -96,24 +100,22 @@ def _with(path: Path, change: Change) -> str:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError([_problem(path, None, "", f"bytes that are not UTF-8 ({error.reason})", "UTF-8 text")]) from error
+        return read_text(path)
+    except Unreadable as error:
+        raise ConfigError([_problem(path, error.line, "", error.found, error.expected)]) from error
 
 
 def _parse(path: Path, text: str) -> tuple[Change, ...]:
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark is not None else None
-        raise ConfigError([_problem(path, line, "", f"what is not YAML ({error})", "a list of changes")]) from error
+        node = compose(text)
+        data = None if node is None else plain(node)
+    except Unreadable as error:
+        raise ConfigError([_problem(path, error.line, "", error.found, error.expected)]) from error
     if data is None:
         return ()
     if not isinstance(data, list) or not isinstance(node, yaml.SequenceNode):
         raise ConfigError([_problem(path, 1, "", type(data).__name__, "a list of changes, each with case, change and reason")])
-    return _entries(path, data, [item.start_mark.line + 1 for item in node.value])
+    return _entries(path, data, [line_of(item) for item in node.value])
 
 
 def _written(change: Change, indent: str) -> str:
@@ -137,7 +139,7 @@ def _quoted(text: str) -> str:
 
 def _indent(text: str) -> str:
     """The white space before each entry of `text`, which is valid."""
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    node = compose(text)
     return " " * node.start_mark.column if isinstance(node, yaml.SequenceNode) and not node.flow_style else ""
 
 

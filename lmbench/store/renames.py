@@ -14,7 +14,9 @@ from typing import TypeVar
 
 import yaml
 
-from lmbench.base.errors import ConfigError, Problem
+from lmbench.base.errors import ConfigError, Problem, Unreadable
+from lmbench.base.reading import read_text
+from lmbench.base.yaml_text import compose
 from lmbench.store.history import CellRatio, History
 
 RENAMES = Path("baselines") / "renames.yaml"
@@ -71,12 +73,9 @@ def read_renames(path: Path) -> Renames:
     if not path.exists():
         return NO_RENAMES
     try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark is not None else None
-        raise ConfigError([_problem(path, line, "renames", f"what is not YAML ({error})", "a mapping of names")]) from error
+        node = compose(read_text(path))
+    except Unreadable as error:
+        raise ConfigError([_problem(path, error.line, "renames", error.found, error.expected)]) from error
     if node is None:
         return NO_RENAMES
     if not isinstance(node, yaml.MappingNode):

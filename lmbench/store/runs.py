@@ -7,15 +7,15 @@ extra_info["lmbench"]. Schema history of the top-level data:
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from lmbench.base.errors import StoreError
+from lmbench.base import json_text
+from lmbench.base.errors import StoreError, Unreadable
+from lmbench.base.reading import read_bytes
+from lmbench.base.typed import made
 from lmbench.record.codec import from_json
 from lmbench.record.record import Record
 from lmbench.store.files import number_of
@@ -60,6 +60,44 @@ class StoredRun:
         return tuple(dict.fromkeys([*named, *(record.case.suite for record in self.records)]))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Info:
+    """What of a run's own data is read by name, and of which kind it is."""
+
+    id: str = ""
+    started_at: str | None = None
+    finished_at: str | None = None
+    suites: Sequence[str] = ()
+    complete: bool = False
+    renames: Mapping[str, str] | None = None
+    package: str | None = None
+    gate: Mapping[str, Any] | None = None
+    scope: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Named:
+    """What every verdict has; the room that judges reads the rest."""
+
+    node_id: str
+    outcome: str
+    metric: str | None = None
+    now: float | None = None
+    evidence: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    """Parts of an environment whose own parts are read by name."""
+
+    memory: Mapping[str, Any] | None = None
+    limits: Mapping[str, Any] | None = None
+    git: Mapping[str, Any] | None = None
+
+
+_INFO, _NAMED, _FACTS = ({field.name for field in fields(kind)} for kind in (_Info, _Named, _Facts))
+
+
 def read_run(path: Path) -> StoredRun:
     """The run in `path`: a journal when it ends in .jsonl, else a pytest-benchmark JSON file.
 
@@ -85,11 +123,16 @@ def read_journal_data(path: Path) -> dict[str, Any]:
     for entry in _entries(path):
         kind = entry.pop("kind", None)
         if kind == "record":
+            if not isinstance(entry.get("record"), dict):
+                raise damaged(path, "a line of the kind 'record' without one")
             data["records"] = [*(old for old in data["records"] if not _superseded(old, entry["record"])), entry["record"]]
         elif kind == "skip":
             data["skipped"].append(entry)
         elif kind in ("run", "end"):
-            run = {**data.get("run", {}), **entry.pop("run", {})}
+            about = entry.pop("run", {})
+            if not isinstance(about, dict):
+                raise damaged(path, f"a line of the kind {kind!r} whose run is no object")
+            run = {**data.get("run", {}), **about}
             data.update(entry, run=run, schema_version=entry.get("schema_version", data.get("schema_version")))
             ended = ended or kind == "end"
     data["run"] = {**data.get("run", {}), "complete": ended and data.get("run", {}).get("complete", True)}
@@ -98,8 +141,9 @@ def read_journal_data(path: Path) -> dict[str, Any]:
 
 def _superseded(old: Any, new: Any) -> bool:
     """Whether the record `new` names the record `old` as one of its earlier attempts."""
-    earlier = [attempt["started_at"] for attempt in new.get("attempts", ())] if isinstance(new, dict) else []
-    return bool(earlier) and old["case"] == new["case"] and old["started_at"] in earlier
+    attempts = new.get("attempts") if isinstance(new, dict) else None
+    earlier = [attempt.get("started_at") for attempt in attempts or () if isinstance(attempt, dict)]
+    return bool(earlier) and old.get("case") == new.get("case") and old.get("started_at") in earlier
 
 
 def damaged(path: Path, what: str) -> StoreError:
@@ -113,11 +157,11 @@ def _entries(path: Path) -> Iterable[dict[str, Any]]:
         if not line.strip():
             continue
         try:
-            entry = _parsed(line.encode())
+            entry = json_text.loads(line)
         except ValueError as error:
             if index == len(lines) - 1:
                 return
-            raise damaged(path, f"line {index + 1}, which is not JSON ({error})") from error
+            raise damaged(path, f"line {index + 1}: {error}") from error
         if not isinstance(entry, dict):
             raise damaged(path, f"line {index + 1}, which is not a JSON object")
         yield entry
@@ -125,21 +169,29 @@ def _entries(path: Path) -> Iterable[dict[str, Any]]:
 
 def read_json_file(path: Path) -> Any:
     """The JSON in `path`; raises StoreError when it cannot be read or is none."""
+    return _lenient(path, _read(path))
+
+
+def _lenient(path: Path, raw: bytes) -> Any:
     try:
-        return _parsed(_read(path))
-    except UnicodeDecodeError as error:
-        raise damaged(path, f"bytes that are not UTF-8 ({error.reason})") from error
-    except ValueError as error:
-        raise damaged(path, f"what is not JSON ({error})") from error
+        return json_text.loads(raw, constants=True)
+    except Unreadable as error:
+        raise damaged(path, error.found) from error
 
 
 def _read_json_data(path: Path) -> dict[str, Any]:
-    file = read_json_file(path)
+    raw = _read(path)
+    try:
+        file, strict = json_text.loads(raw), True
+    except Unreadable:
+        file, strict = _lenient(path, raw), False
     if not isinstance(file, dict) or not isinstance(file.get("benchmarks", []), list):
         raise damaged(path, "JSON without a list of benchmarks")
     data = file.get("lmbench")
     benchmarks = [entry for entry in file.get("benchmarks", []) if isinstance(entry, dict)]
     records = [extra["lmbench"] for entry in benchmarks if "lmbench" in (extra := entry.get("extra_info") or {})]
+    if not strict and (odd := json_text.constant_in({"lmbench": data, "records": records})):
+        raise damaged(path, odd)
     if data is None:
         run = {"complete": True, "started_at": file["datetime"]} if isinstance(file.get("datetime"), str) else {"complete": True}
         return {"schema_version": RUN_SCHEMA_VERSION, "records": records, "run": run}
@@ -156,36 +208,35 @@ def _assemble(path: Path, data: Mapping[str, Any]) -> StoredRun:
             "read it with the lmbench that wrote it, or update lmbench"
         )
     info = dict(data.get("run") or {})
+    made(_Info, {key: value for key, value in info.items() if key in _INFO}, "run")
+    for verdict in data.get("verdicts") or ():
+        made(_Named, {key: value for key, value in dict(verdict).items() if key in _NAMED}, "verdict")
+    environment = data.get("environment") or {}
+    made(_Facts, {key: value for key, value in environment.items() if key in _FACTS}, "environment")
     return StoredRun(
         path=path,
         number=number_of(path),
         id=str(info.get("id", path.stem)),
         complete=bool(info.get("complete", False)),
         info=info,
-        environment=data.get("environment") or {},
+        environment=environment,
         machine_class=str(data.get("machine_class", "")),
-        harness=data.get("harness"),
-        records=tuple(from_json(record) for record in data["records"]),
+        harness=_object(data.get("harness")),
+        records=tuple(map(from_json, data["records"])),
         skipped=tuple(Skip(node_id=str(skip["node_id"]), reason=str(skip["reason"])) for skip in data.get("skipped") or ()),
-        collected=tuple(data.get("collected") or ()),
+        collected=tuple(map(str, data.get("collected") or ())),
         verdicts=tuple(data.get("verdicts") or ()),
     )
 
 
+def _object(value: Any) -> Mapping[str, Any] | None:
+    if value is not None and not isinstance(value, Mapping):
+        raise TypeError(f"{type(value).__name__} as harness")
+    return value
+
+
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read ({error.strerror}); expected a stored run; check the path") from error
-
-
-def _parsed(text: bytes) -> Any:
-    """The JSON in `text`; raises ValueError in the words of `json`.
-
-    orjson takes a third of its time, but refuses what pytest-benchmark may write and `json` reads: NaN and infinities. A whole
-    number beyond 64 bits comes as a float; lmbench writes none.
-    """
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return json.loads(text.decode())
+        return read_bytes(path)
+    except Unreadable as error:
+        raise StoreError(f"{path}: found {error.found}; expected a stored run; check the path") from error

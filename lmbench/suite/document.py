@@ -9,10 +9,15 @@ from typing import Any
 
 import yaml
 
-from lmbench.base.errors import Problem
+from lmbench.base.errors import Problem, Unreadable
+from lmbench.base.numbers import MOST_CHARS, shown
+from lmbench.base.reading import is_file, read_text
+from lmbench.base.yaml_text import check_plain, compose, key_of, line_of, pairs, scalar
 
 KeyPath = tuple[str | int, ...]
 INCLUDE = "include"
+MOST_FILES = 100
+"""Read for one suite, its includes and theirs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,37 +45,39 @@ class Document:
         return Place(file=default_file, line=1)
 
 
-def read(path: Path, shown_as: str, ancestors: tuple[Path, ...] = ()) -> Document:
+def read(path: Path, shown_as: str) -> Document:
     """Read `path` and everything it includes; later files win, mappings merge, lists and scalars replace."""
+    return _read(path, shown_as, (), [0])
+
+
+def _read(path: Path, shown_as: str, ancestors: tuple[Path, ...], files: list[int]) -> Document:
+    """`read`, with the files that led here, and the number of files read so far in `files[0]`."""
     document = Document()
     real = path.resolve()
     if real in ancestors:
         chain = " -> ".join(step.name for step in (*ancestors, real))
-        document.problems.append(
-            Problem(
-                file=shown_as, line=1, key=INCLUDE, found=f"a cycle: {chain}", expected="files that do not include each other"
-            )
-        )
-        return document
+        return _refused(document, shown_as, 1, f"a cycle: {chain}", "files that do not include each other")
+    files[0] += 1
+    if files[0] > MOST_FILES:
+        return _refused(document, shown_as, 1, f"more than {MOST_FILES} files, repeated ones included", f"at most {MOST_FILES}")
     own = _read_one(path, shown_as)
     for index, name in enumerate(_included(own, shown_as)):
+        if files[0] > MOST_FILES:
+            break
         target = path.parent / name
-        place = own.place((INCLUDE, index), shown_as)
-        if not target.is_file():
-            document.problems.append(
-                Problem(
-                    file=shown_as,
-                    line=place.line,
-                    key=INCLUDE,
-                    found=f"{name!r}, which does not exist",
-                    expected="a YAML file, relative to this one",
-                    hint=f"Looked for {target}.",
-                )
-            )
+        if is_file(target):
+            _merge(document, _read(target, str(Path(shown_as).parent / name), (*ancestors, real), files))
             continue
-        _merge(document, read(target, str(Path(shown_as).parent / name), (*ancestors, real)))
+        line = own.place((INCLUDE, index), shown_as).line
+        found, hint = f"{shown(name)}, which does not exist", f"Looked for {target}." if len(name) < MOST_CHARS else ""
+        _refused(document, shown_as, line, found, "a YAML file, relative to this one", hint)
     own.data.pop(INCLUDE, None)
     _merge(document, own)
+    return document
+
+
+def _refused(document: Document, file: str, line: int | None, found: str, expected: str, hint: str = "") -> Document:
+    document.problems.append(Problem(file=file, line=line, key=INCLUDE, found=found, expected=expected, hint=hint))
     return document
 
 
@@ -79,10 +86,7 @@ def _included(document: Document, shown_as: str) -> list[str]:
     names = [value] if isinstance(value, str) else value
     if isinstance(names, list) and all(isinstance(name, str) for name in names):
         return names
-    place = document.place((INCLUDE,), shown_as)
-    document.problems.append(
-        Problem(file=shown_as, line=place.line, key=INCLUDE, found=repr(value), expected="a file name or a list of file names")
-    )
+    _refused(document, shown_as, document.place((INCLUDE,), shown_as).line, repr(value)[:80], "a file name or a list of file names")
     return []
 
 
@@ -93,15 +97,14 @@ def _read_one(path: Path, shown_as: str) -> Document:
         document.problems.append(Problem(file=shown_as, line=line, key=key, found=found, expected=expected))
 
     try:
-        text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except UnicodeDecodeError as error:
-        problem(None, "file", f"bytes that are not UTF-8 ({error.reason} at byte {error.start})", "UTF-8 text")
+        text = read_text(path)
+    except Unreadable as fault:
+        problem(fault.line, "file", fault.found, fault.expected)
         return document
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else None
-        problem(line, "YAML", str(getattr(error, "problem", error)), "valid YAML")
+    try:
+        root = compose(text)
+    except Unreadable as fault:
+        problem(fault.line, "YAML", fault.found, fault.expected)
         return document
     if root is None:
         problem(1, "file", "an empty file", "a mapping with cases")
@@ -113,39 +116,47 @@ def _read_one(path: Path, shown_as: str) -> Document:
 
 
 class _Walker:
-    """Turns composed nodes into plain values while noting places and duplicate keys."""
+    """Turns composed nodes into plain values while noting places, duplicate keys and values that are not plain."""
 
     def __init__(self, document: Document, shown_as: str) -> None:
         self.document = document
         self.file = shown_as
-        self.scalars = yaml.constructor.SafeConstructor()
 
     def value(self, node: yaml.Node, path: KeyPath) -> Any:
+        try:
+            if isinstance(node, yaml.ScalarNode):
+                return scalar(node)
+            check_plain(node)
+        except Unreadable as fault:
+            self.problem(path, fault)
+            return None
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path)
-        if isinstance(node, yaml.SequenceNode):
-            return [self._item(item, (*path, index)) for index, item in enumerate(node.value)]
-        return self.scalars.construct_object(node)
+        return [self._item(item, (*path, index)) for index, item in enumerate(node.value)]
 
     def mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
-        self.scalars.flatten_mapping(node)
         table: dict[str, Any] = {}
         seen: dict[str, int] = {}
-        for key_node, value_node in node.value:
-            key = str(self.scalars.construct_object(key_node))
-            line = key_node.start_mark.line + 1
+        try:
+            written = [(key_of(key), line_of(key), value) for key, value, _ in pairs(node)]
+        except Unreadable as fault:
+            self.problem(path, fault)
+            return table
+        for key, line, value_node in written:
             if seen.get(key, line) != line and key in table:
-                found = f"the key twice (first on line {seen[key]})"
-                self.document.problems.append(
-                    Problem(file=self.file, line=line, key=dotted((*path, key)), found=found, expected="each key once")
-                )
+                self.problem((*path, key), Unreadable(f"the key twice (first on line {seen[key]})", "each key once", line))
             seen[key] = line
             self.document.places[(*path, key)] = Place(file=self.file, line=line)
             table[key] = self.value(value_node, (*path, key))
         return table
 
+    def problem(self, path: KeyPath, fault: Unreadable) -> None:
+        self.document.problems.append(
+            Problem(file=self.file, line=fault.line, key=dotted(path), found=fault.found, expected=fault.expected)
+        )
+
     def _item(self, node: yaml.Node, path: KeyPath) -> Any:
-        self.document.places[path] = Place(file=self.file, line=node.start_mark.line + 1)
+        self.document.places[path] = Place(file=self.file, line=line_of(node))
         return self.value(node, path)
 
 
@@ -161,8 +172,9 @@ def _merge_values(base: Document, old: dict[str, Any], new: Mapping[str, Any], p
         if isinstance(value, dict) and isinstance(old.get(key), dict):
             _merge_values(base, old[key], value, here)
             continue
-        for stale in [place for place in base.places if place[: len(here)] == here]:
-            del base.places[stale]
+        if key in old:
+            for stale in [place for place in base.places if place[: len(here)] == here]:
+                del base.places[stale]
         old[key] = value
 
 

@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from lmbench.base.entry import MODULE, PORTABLE
+from lmbench.base.numbers import LARGEST, MOST_COUNT
 from lmbench.base.registry import COMPRESSIONS, MODELS
 from lmbench.suite.names import model_kind
-from lmbench.suite.params import Count, Params, Share, Threads
+from lmbench.suite.params import Count, Counted, Number, Params, Positive, Share, Threads, Whole
 from lmbench.suite.spec import DeclaredCompression, DeclaredModel
 
 
@@ -66,7 +67,7 @@ class TensorRtOptions(Params):
 class FakeBackendOptions(Params):
     """`fake` backend."""
 
-    perturb: Annotated[float, Field(ge=0)] | None = Field(None, description="noise added to the logits")
+    perturb: Annotated[Number, Field(ge=0, le=LARGEST)] | None = Field(None, description="noise added to the logits")
     crash: Literal["segfault", "exception", "hang"] | None = Field(None, description="how to fail on the first call")
 
 
@@ -80,8 +81,8 @@ class DistilOptions(Params):
     student: DeclaredModel = Field(description="a model as declared under models, with the tokenizer and context of the teacher")
     steps: Count = Field(description="optimizer steps the student is trained for, once")
     alpha: Share = Field(0.5, description="share of the text in the loss, the rest is the teacher's; 1: trained without it")
-    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(2.0, description="softens both answers")
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(0.003, description="AdamW's learning rate")
+    temperature: Positive = Field(2.0, description="softens both answers")
+    learning_rate: Positive = Field(0.003, description="AdamW's learning rate")
 
     @model_validator(mode="after")
     def _a_student_that_learns(self) -> DistilOptions:
@@ -121,29 +122,29 @@ class StaticOptions(Params):
 
     method: Literal["minmax", "entropy"] | None = Field(None, description="how an activation's range is chosen (minmax)")
     samples: Count | None = Field(None, description="windows of training text to calibrate on (16)")
-    tokens: Annotated[int, Field(ge=2)] | None = Field(None, description="tokens of each (128)")
+    tokens: Annotated[Whole, Field(ge=2, le=MOST_COUNT)] | None = Field(None, description="tokens of each (128)")
 
 
 class FineTuneOptions(Params):
     """`prune-2-4`, and what every way of pruning takes."""
 
-    fine_tune_steps: Annotated[int, Field(ge=0)] | None = Field(None, description="training steps afterwards, zeros held (0)")
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] | None = Field(None, description="of those steps")
+    fine_tune_steps: Counted | None = Field(None, description="training steps afterwards, zeros held (0)")
+    learning_rate: Annotated[Number, Field(gt=0, lt=1)] | None = Field(None, description="of those steps")
 
 
 class ThresholdOptions(FineTuneOptions):
     """`prune-threshold`."""
 
-    threshold: Annotated[float, Field(gt=0)] = Field(description="weights of smaller magnitude become zero")
+    threshold: Positive = Field(description="weights of smaller magnitude become zero")
 
 
 class StructuredOptions(FineTuneOptions):
     """`prune-structured`."""
 
-    heads: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+    heads: Annotated[Number, Field(ge=0, lt=1)] | None = Field(
         None, description="share of heads taken out, in whole KV groups (0)"
     )
-    neurons: Annotated[float, Field(ge=0, lt=1)] | None = Field(None, description="share of MLP neurons taken out (0)")
+    neurons: Annotated[Number, Field(ge=0, lt=1)] | None = Field(None, description="share of MLP neurons taken out (0)")
     ranked_by: Literal["activations", "weights"] | None = Field(
         None, description="what they add on training text, or the norm of their weights (activations)"
     )
@@ -152,4 +153,4 @@ class StructuredOptions(FineTuneOptions):
 class PruneOptions(FineTuneOptions):
     """`prune-magnitude` and `prune-layerwise`."""
 
-    sparsity: Annotated[float, Field(gt=0, lt=1)] = Field(description="share of the weights set to zero")
+    sparsity: Annotated[Number, Field(gt=0, lt=1)] = Field(description="share of the weights set to zero")

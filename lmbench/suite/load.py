@@ -43,7 +43,8 @@ def load(path: Path, root: Path) -> Suite:
     spec = None
     if not problems or document.data:
         spec, faults = _validate(document, shown_as)
-        problems += faults + name_problems(document, shown_as) + character_problems(document, shown_as)
+        problems += [fault for fault in faults if fault.key not in {known.key for known in problems}]
+        problems += name_problems(document, shown_as) + character_problems(document, shown_as)
     if problems or spec is None:
         raise ConfigError(sorted(problems, key=lambda problem: (problem.file != shown_as, problem.file, problem.line or 0)))
     return Suite(path=path, shown_as=shown_as, spec=spec, places=document.places)

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from lmbench.base.secrets import NAMED
-from lmbench.suite.params import Count, Params, Seconds
+from lmbench.suite.params import Count, Counted, Params, Positive, Seconds, Whole
 
+MOST_BYTES = 10**15
 RecurrentSize = Literal["tiny", "mini", "small"]
 DecoderSize = Literal["nano", "mini", "small", "base"]
 
@@ -19,7 +20,7 @@ class ModelOptions(Params):
 
     tokenizer: str | None = Field(None, description="bytes, characters, bpe, bpe-<vocabulary size>, or a tokenizer.json")
     max_tokens: Count | None = Field(None, description="longest context in tokens")
-    train_steps: Annotated[int, Field(ge=0)] | None = Field(None, description="pre-train on the corpus this many steps, once")
+    train_steps: Counted | None = Field(None, description="pre-train on the corpus this many steps, once")
 
 
 class RecurrentOptions(ModelOptions):
@@ -42,7 +43,7 @@ class BlockOptions(ModelOptions):
     activation: Literal["swiglu", "gelu"] | None = Field(None, description="MLP variant")
     norm: Literal["rms", "layer"] | None = Field(None, description="normalisation before each block")
     positions: Literal["rotary", "learned"] | None = Field(None, description="position information")
-    rotary_base: Annotated[float, Field(gt=0)] | None = Field(None, description="base of the rotary angles (10000)")
+    rotary_base: Positive | None = Field(None, description="base of the rotary angles (10000)")
     bias: bool | None = Field(None, description="biases in attention and MLP, as in GPT-2 (false)")
     tied: bool | None = Field(None, description="the output shares the embedding's weights (false)")
 
@@ -80,7 +81,7 @@ class AdaptiveOptions(DecoderOptions):
 class NGramOptions(Params):
     """`n-gram`."""
 
-    order: Annotated[int, Field(ge=1, le=5)] | None = Field(None, description="n: the next token is predicted from n - 1 (3)")
+    order: Annotated[Whole, Field(ge=1, le=5)] | None = Field(None, description="n: the next token is predicted from n - 1 (3)")
     smoothing: Literal["kneser-ney", "witten-bell"] | None = Field(None, description="where unseen n-grams get probability from")
     tokenizer: str | None = Field(None, description="bytes, characters, bpe, bpe-<vocabulary size>, or a tokenizer.json")
     max_tokens: Count | None = Field(None, description="longest context in tokens")
@@ -126,10 +127,10 @@ class FakeOptions(Params):
 
     vocab_size: Count | None = Field(None, description="tokens in the vocabulary")
     max_tokens: Count | None = Field(None, description="longest context in tokens")
-    work: Annotated[int, Field(ge=0)] | None = Field(None, description="counted loop per token")
-    ballast_bytes: Annotated[int, Field(ge=0)] | None = Field(None, description="memory allocated and touched")
+    work: Counted | None = Field(None, description="counted loop per token")
+    ballast_bytes: Annotated[Whole, Field(ge=0, le=MOST_BYTES)] | None = Field(None, description="memory allocated and touched")
     carries_state: bool | None = Field(None, description="whether decoding goes on from a state")
-    parameters: Count | None = Field(None, description="the number it claims to have")
+    parameters: Annotated[Whole, Field(ge=1, le=MOST_BYTES)] | None = Field(None, description="the number it claims to have")
 
 
 SECRET_OPTION = re.compile(r"--?[\w-]*(?:key|token|secret|password)", re.IGNORECASE)

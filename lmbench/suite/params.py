@@ -4,24 +4,45 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-Count = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
+from lmbench.base.numbers import LARGEST, LONGEST_S, MOST_COUNT, MOST_SEED, SMALLEST
 
 
-Threads = Count | Annotated[str, Field(pattern=r"^cpus(-[1-9][0-9]{0,3})?$")]
+
+def _no_boolean(value: Any) -> Any:
+    """YAML's `yes` and `on` are true, which pydantic would take for 1."""
+    if isinstance(value, bool):
+        raise ValueError(f"found {value!r}; expected a number")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_no_boolean)]
+Number = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False)]
+Count = Annotated[Whole, Field(ge=1, le=MOST_COUNT)]
+Counted = Annotated[Whole, Field(ge=0, le=MOST_COUNT)]
+"""A count that may be 0."""
+Seed = Annotated[Whole, Field(ge=0, le=MOST_SEED)]
+Positive = Annotated[Number, Field(ge=SMALLEST, le=LARGEST)]
+"""A rate, a factor: above 0, and so that its inverse is a number, too."""
+Seconds = Annotated[Number, Field(gt=0, le=LONGEST_S)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+
+
+Threads = Annotated[
+    Annotated[int, Field(ge=1, le=MOST_COUNT)] | Annotated[str, Field(pattern=r"^cpus(-[1-9][0-9]{0,3})?$")],
+    BeforeValidator(_no_boolean),
+]
 """A number, or all CPUs but some."""
-Lengths = Count | str
+Lengths = Annotated[Annotated[int, Field(ge=1, le=MOST_COUNT)] | str, BeforeValidator(_no_boolean)]
 """A number of tokens, or a distribution in one line: see suite.grammar."""
 LoadShape = str
 
 
 class Params(BaseModel):
-    """Base of all parameter blocks: unknown keys are errors, values never change after loading."""
+    """Base of all parameter blocks: unknown keys are errors, numbers are finite, values never change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
 
 
 class Budget(Params):
@@ -41,18 +62,18 @@ class TrainingStepParams(Params):
     tokens: Count = Field(64, description="tokens per sequence")
     accumulate: Count = Field(1, description="gradient accumulation: slices per optimizer step")
     precision: Literal["fp32", "bf16-autocast"] = Field("fp32", description="arithmetic of forward and backward")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(3e-4, description="AdamW's learning rate")
+    learning_rate: Positive = Field(3e-4, description="AdamW's learning rate")
     budget: Budget = Field(Budget(), description="how long to measure")
 
 
 class DataParallelParams(Params):
     """`data_parallel`: one model in several processes that average their gradients, beside one process alone."""
 
-    processes: Annotated[int, Field(ge=2)] = Field(2, description="processes, each with a copy of the model (on cuda, a device)")
+    processes: Annotated[Whole, Field(ge=2, le=MOST_COUNT)] = Field(2, description="processes, each with a copy of the model (on cuda, a device)")
     batch: Count = Field(8, description="sequences per optimizer step and process: all together take `processes` times as many")
     tokens: Count = Field(64, description="tokens per sequence")
     precision: Literal["fp32", "bf16-autocast"] = Field("fp32", description="arithmetic of forward and backward")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(3e-4, description="AdamW's learning rate")
+    learning_rate: Positive = Field(3e-4, description="AdamW's learning rate")
     budget: Budget = Field(Budget(), description="how long to measure; a round is three steps: alone, apart, together")
 
 
@@ -62,7 +83,7 @@ class LatencyParams(Params):
     prompt_tokens: Count = Field(64, description="tokens of each prompt (every prompt is different)")
     output_tokens: Count = Field(16, description="tokens generated per request, the first included")
     batch: Count = Field(1, description="sequences generated together")
-    temperature: Annotated[float, Field(ge=0)] = Field(0.0, description="0 is greedy; above, seeded sampling")
+    temperature: Annotated[Number, Field(ge=0, le=LARGEST)] = Field(0.0, description="0 is greedy; above, seeded sampling")
     budget: Budget = Field(Budget(), description="how long to measure")
 
 
@@ -120,7 +141,7 @@ class Slo(Params):
     ttft_s: Seconds | None = Field(None, description="longest time to first token, from the scheduled send time")
     tpot_s: Seconds | None = Field(None, description="longest mean time per token after the first")
     latency_s: Seconds | None = Field(None, description="longest time from scheduled send to last token")
-    attainment: Annotated[float, Field(gt=0, le=1)] = Field(0.95, description="share of requests that must be good")
+    attainment: Annotated[Number, Field(gt=0, le=1)] = Field(0.95, description="share of requests that must be good")
 
 
 class StressParams(Params):
@@ -130,17 +151,17 @@ class StressParams(Params):
     output_tokens: Lengths = Field(8, description="tokens generated per request: a number or a distribution")
     prompts: str = Field("unique", description="'unique', 'shared-prefix 512' (or 50%) or 'sessions 2..8 turns, 16 at once'")
     arrivals: Literal["poisson", "constant", "gamma"] = Field("poisson", description="how requests are spaced")
-    burstiness: Annotated[float, Field(gt=0)] = Field(1.0, description="shape of gamma arrivals; 1 is Poisson, lower is burstier")
+    burstiness: Positive = Field(1.0, description="shape of gamma arrivals; 1 is Poisson, lower is burstier")
     trace: str | None = Field(None, description="recorded traffic to replay instead (Mooncake JSONL, BurstGPT or Azure CSV)")
-    trace_speed: Annotated[float, Field(gt=0)] = Field(1.0, description="factor by which the trace is replayed faster")
+    trace_speed: Positive = Field(1.0, description="factor by which the trace is replayed faster")
     trace_limit_s: Seconds | None = Field(None, description="replay only this many seconds of the trace")
     shape: LoadShape | None = Field(
         None, description="one line, such as 'search 1..' or 'spike 5..50 for 10s'; empty: the ramp below"
     )
-    start_rate: Annotated[float, Field(gt=0)] | None = Field(
+    start_rate: Positive | None = Field(
         None, description="first rate in requests/s; empty: a quarter of the measured closed-loop rate"
     )
-    growth: Annotated[float, Field(gt=1)] = Field(1.5, description="factor from one step to the next")
+    growth: Annotated[Number, Field(gt=1, le=LARGEST)] = Field(1.5, description="factor from one step to the next")
     max_steps: Count = Field(8, description="at most this many steps")
     step_s: Seconds = Field(4.0, description="length of a step in seconds")
     recovery_s: Seconds = Field(4.0, description="seconds at the first rate after the ramp, to see it recover")
@@ -150,10 +171,10 @@ class StressParams(Params):
     slo: Slo | None = Field(None, description="empty: latency_s at 5 times the unloaded median, attainment 0.95")
     workers: Count = Field(1, description="requests the subject in this process serves at once")
     batch_size: Count = Field(1, description="requests a worker serves together (same lengths only)")
-    batch_wait_s: Annotated[float, Field(ge=0)] = Field(0.0, description="longest wait for a batch to fill")
+    batch_wait_s: Annotated[Number, Field(ge=0, le=LONGEST_S)] = Field(0.0, description="longest wait for a batch to fill")
     queue_limit: Count = Field(1000, description="requests waiting before new ones are rejected and counted as errors")
     request_timeout_s: Seconds = Field(60.0, description="the client of an endpoint gives a request up after this long")
-    retries: Annotated[int, Field(ge=0)] = Field(0, description="attempts after a failed one (endpoints); they hide failures")
+    retries: Counted = Field(0, description="attempts after a failed one (endpoints); they hide failures")
     processes: Count | None = Field(None, description="client processes (endpoints); empty: as many as the rate needs")
 
     @model_serializer(mode="wrap")
@@ -177,7 +198,7 @@ class MlperfParams(Params):
     batch: Count = Field(8, description="at most this many waiting samples are served together")
     min_duration_s: Seconds = Field(10.0, description="LoadGen issues queries for at least this long (official runs: 600)")
     min_queries: Count = Field(100, description="LoadGen issues at least this many queries")
-    target_qps: Annotated[float, Field(gt=0)] | None = Field(
+    target_qps: Positive | None = Field(
         None, description="Server: queries/s offered; Offline: samples/s expected; empty: from the measured closed loop"
     )
     target_latency_s: Seconds | None = Field(

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, ConfigDict, Field, create_model
 
-from lmbench.suite.params import Params, Seconds, Threads
+from lmbench.suite.params import Number, Params, Seconds, Seed, Threads
 from lmbench.suite.schemas import WORKLOAD_PARAMS
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -36,7 +36,7 @@ def _tolerance(value: Any) -> Any:
 Tags = Annotated[list[Tag], BeforeValidator(_one_or_many)]
 Names = Annotated[list[Name], BeforeValidator(_one_or_many), Field(min_length=1)]
 Former = Annotated[list[Annotated[str, Field(pattern=FORMER)]], BeforeValidator(_one_or_many)]
-Tolerance = Annotated[float, BeforeValidator(_tolerance), Field(ge=0, lt=10, description="for the worse: 5% or 0.05")]
+Tolerance = Annotated[Number, BeforeValidator(_tolerance), Field(ge=0, lt=10, description="for the worse: 5% or 0.05")]
 Gate = dict[str, Tolerance]
 
 
@@ -134,7 +134,7 @@ class SuiteSpec(Params):
 
     description: str = Field("", description="one sentence: what this suite is for")
     corpus: str = Field("python-reference", description="python-reference, shakespeare, or a text file or folder")
-    seed: int = Field(0, description="seed of weights, prompts, batches and schedules")
+    seed: Seed = Field(0, description="seed of weights, prompts, batches and schedules")
     models: dict[Name, DeclaredModel] = Field({}, description="models by name: a family and its options")
     backends: dict[Name, DeclaredBackend] = Field({}, description="backends with options, by name; all are usable without")
     compressions: dict[Name, DeclaredCompression] = Field({}, description="compression levels with options, by name")

@@ -48,17 +48,22 @@ BASE = {
     "errors",
     "files",
     "git",
+    "json_text",
     "kernel_file",
+    "losses",
+    "numbers",
     "printing",
+    "reading",
     "registry",
     "scratch",
     "seams",
     "secrets",
     "spellings",
-    "losses",
     "signals",
     "threads",
+    "typed",
     "units",
+    "yaml_text",
 }
 MAX_LINES = 300
 MAX_FUNCTION_LINES = 40

@@ -133,9 +133,9 @@ def test_imports_are_no_baselines(tmp_path: Path) -> None:
             json.dumps(run_json([record()])).replace(f'"machine_class": "{MACHINE}"', '"machine_class": "../.."'),
             r"no folder's name",
         ),
-        (json.dumps(run_json([record()])).replace(f'"machine_class": "{MACHINE}"', '"machine_class": 3'), r"no folder's name"),
-        (json.dumps(run_json([replace(record(), wall_s=4321.5)])).replace("4321.5", "NaN"), "cannot be stored.*nan"),
-        (json.dumps(run_json([record()])).replace('"timer_overhead_s": 6.1e-08', '"timer_overhead_s": NaN'), "cannot be stored"),
+        (json.dumps(run_json([record()])).replace(f'"machine_class": "{MACHINE}"', '"machine_class": 3'), "3 as record.machine_class"),
+        (json.dumps(run_json([replace(record(), wall_s=4321.5)])).replace("4321.5", "NaN"), "nan as records"),
+        (json.dumps(run_json([record()])).replace('"timer_overhead_s": 6.1e-08', '"timer_overhead_s": NaN'), "nan as lmbench"),
     ],
 )
 def test_a_faulty_file_stops_everything_before_anything_is_written(tmp_path: Path, text: str, words: str) -> None:

@@ -83,13 +83,13 @@ def journal(path: Path) -> Journal:
 
 def test_a_finished_journal_is_a_complete_run(tmp_path: Path) -> None:
     log = journal(tmp_path / "r1.jsonl")
-    log.end({"verdicts": [{"outcome": "ok"}], "run": {"finished_at": "t1"}})
+    log.end({"verdicts": [{"node_id": "x", "outcome": "ok"}], "run": {"finished_at": "t1"}})
     run = read_journal(log.path)
     assert (run.id, run.complete, run.number) == ("r1", True, None)
     assert run.records == (record(), failed(workload="memory"))
     assert run.info["started_at"] == "t0"
     assert run.info["finished_at"] == "t1"
-    assert run.verdicts == ({"outcome": "ok"},)
+    assert run.verdicts == ({"node_id": "x", "outcome": "ok"},)
     assert run.skipped[0].node_id == "suites/a.suite.yaml::x[m]"
 
 

@@ -110,11 +110,11 @@ def test_duplicate_keys_are_faults_not_silence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [("", "an empty file"), ("- a\n", "a sequence"), ("a: [", "while parsing"), ("cases: {}\nmodels: {}", "{}")],
+    [("", "an empty file"), ("- a\n", "a sequence"), ("a: [", "expected node content"), ("cases: {}\nmodels: {}", "{}")],
 )
 def test_files_that_are_no_suite_say_so(tmp_path: Path, text: str, found: str) -> None:
     problems = faults(tmp_path, text)
-    assert any(found in problem.found or "expected the node content" in problem.found for problem in problems)
+    assert any(found in problem.found.replace("the node", "node") for problem in problems)
 
 
 def test_a_metric_without_a_direction_cannot_be_gated(tmp_path: Path) -> None:
