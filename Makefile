@@ -13,6 +13,7 @@ FLOOR_TESTS := tests/base tests/suite tests/record tests/store tests/report/test
 comma := ,
 space := $() $()
 MINUTES ?= 60
+SEED ?=
 LOAD ?= busy
 SUITE ?= suites/quick.suite.yaml
 RUNS ?= 5
@@ -23,7 +24,7 @@ CHAOS_MINUTES ?= 10
 AXE := node_modules/axe-core/axe.min.js
 AXE_VERSION := 4.14.1
 
-.PHONY: help bench test check floors browser perf spread chaos gate-experiment clean
+.PHONY: help bench test check floors browser perf spread chaos gate-experiment fuzz clean
 help:            ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -79,6 +80,10 @@ gate-experiment: $(STAMP)  ## the gate's error rates here: 50 cases unchanged an
 
 chaos: $(STAMP)  ## KILLS=40 kills at random moments (SEED=7 again), in at most CHAOS_MINUTES=10: what is lost and what is left
 	$(BIN)/python -m tests.chaos.campaign --kills $(KILLS) --minutes $(CHAOS_MINUTES) $(if $(SEED),--seed $(SEED))
+
+# MINUTES is an hour for the experiment above, and ten minutes here unless it is given.
+fuzz: $(STAMP)   ## every reader on hostile inputs for MINUTES=10 at most; SEED=7 repeats what a line of its output says
+	$(BIN)/python -m tests.fuzz.run --minutes $(if $(filter-out file,$(origin MINUTES)),$(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 clean:           ## remove the virtual environments
 	rm -rf $(VENV) $(FLOORS)

@@ -20,6 +20,7 @@ from lmbench.backends.recurrent_kernels import as_loops
 from lmbench.backends.torch_weights import float_dtype, weight_bytes, zero_share
 from lmbench.base.digest import digest
 from lmbench.base.errors import SubjectError, Unavailable
+from lmbench.base.json_text import read_object
 from lmbench.base.seams import Compression, Engine, FloatArray, IntArray, LanguageModel, State
 
 NAME, WEIGHTS = "aot-inductor", "aoti"
@@ -47,7 +48,7 @@ def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]
         built.append("package")
 
     folder = made(WEIGHTS, model, key, build)
-    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    facts = read_object(folder / FACTS)
     return Artifact(path=folder / FILE, folder=folder, facts=facts, built=bool(built), files=(folder / FILE,))
 
 

@@ -19,6 +19,7 @@ from lmbench.backends.options import compute_threads, count, only, problem
 from lmbench.backends.quiet import quiet
 from lmbench.backends.torch_weights import zero_share
 from lmbench.base.errors import ConfigError, SubjectError
+from lmbench.base.json_text import read_object
 from lmbench.base.seams import Compression, Engine, FloatArray, IntArray, LanguageModel, State
 
 NAME = WEIGHTS = "executorch"
@@ -60,7 +61,7 @@ def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]
         built.append("file")
 
     folder = made(WEIGHTS, model, key, build)
-    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    facts = read_object(folder / FACTS)
     path = folder / facts["file"]
     return Artifact(path=path, folder=folder, facts=facts, built=bool(built), files=(path,))
 

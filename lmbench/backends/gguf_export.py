@@ -14,6 +14,7 @@ import numpy as np
 
 from lmbench.backends.artifact import Artifact, made
 from lmbench.base.errors import SubjectError
+from lmbench.base.json_text import read_object
 from lmbench.base.seams import Compression, FloatArray, LanguageModel
 
 RECIPE = 1
@@ -86,7 +87,7 @@ def prepare(model: LanguageModel, method: Compression) -> Artifact:
 
     folder = made(WEIGHTS, model, _key(model, llama) | {"level": dict(method.lineage)}, change)
     path = folder / FILE if (folder / FILE).exists() else source
-    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    facts = read_object(folder / FACTS)
     return Artifact(path=path, folder=folder, facts=facts, built=bool(built), files=(path,))
 
 

@@ -17,6 +17,7 @@ from lmbench.backends.options import compute_threads, only
 from lmbench.backends.quiet import quiet
 from lmbench.backends.torch_weights import zero_share
 from lmbench.base.errors import SubjectError
+from lmbench.base.json_text import read_object
 from lmbench.base.seams import Compression, Engine, FloatArray, IntArray, LanguageModel
 
 NAME = "litert"
@@ -49,7 +50,7 @@ def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]
 
     folder = made(WEIGHTS, model, _key(lengths) | {"level": dict(method.lineage)}, change)
     path = folder / source.name if (folder / source.name).exists() else source
-    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    facts = read_object(folder / FACTS)
     return Artifact(path=path, folder=folder, facts=facts, built=bool(built), files=(path,))
 
 

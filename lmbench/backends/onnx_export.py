@@ -14,6 +14,7 @@ from typing import Any
 
 from lmbench.backends.artifact import Artifact, made
 from lmbench.base.errors import SubjectError
+from lmbench.base.json_text import read_object
 from lmbench.base.seams import Compression, LanguageModel
 
 RECIPE = 1
@@ -41,7 +42,7 @@ def prepare(model: LanguageModel, method: Compression) -> Artifact:
 
     folder = made("onnx", model, key | {"graph": dict(method.lineage)}, change)
     path = folder / source.name if (folder / source.name).exists() else source
-    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    facts = read_object(folder / FACTS)
     files = (path, *(path.parent / name for name in facts["external"]))
     return Artifact(path=path, folder=folder, facts=facts, built=bool(built), files=files)
 

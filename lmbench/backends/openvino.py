@@ -17,6 +17,7 @@ from lmbench.backends import onnx_export
 from lmbench.backends.artifact import Artifact, made
 from lmbench.backends.options import compute_threads, only
 from lmbench.base.errors import SubjectError, Unavailable
+from lmbench.base.json_text import read_object
 from lmbench.base.seams import Compression, Engine, FloatArray, IntArray, LanguageModel, State
 
 NAME = WEIGHTS = "openvino"
@@ -51,7 +52,7 @@ def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]
 
     folder = made(WEIGHTS, model, key | {"level": dict(method.lineage)}, change)
     path = folder / FILE if (folder / FILE).exists() else source
-    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    facts = read_object(folder / FACTS)
     return Artifact(path=path, folder=folder, facts=facts, built=bool(built), files=(path, path.with_suffix(".bin")))
 
 

@@ -17,6 +17,7 @@ from lmbench.backends.options import compute_threads, only
 from lmbench.backends.quiet import quiet
 from lmbench.backends.torch_weights import weight_bytes, zero_share
 from lmbench.base.errors import SubjectError
+from lmbench.base.json_text import read_object
 from lmbench.base.seams import Compression, Engine, FloatArray, IntArray, LanguageModel
 
 NAME = "savedmodel"
@@ -50,7 +51,7 @@ def export(model: LanguageModel, method: Compression, options: Mapping[str, Any]
     key: dict[str, object] = {"recipe": RECIPE, "lengths": list(lengths), "level": dict(method.lineage)}
     key |= {"versions": {name: importlib.metadata.version(name) for name in names}, "details": dict(model.facts.details)}
     folder = made(WEIGHTS, model, key | {"family": model.facts.family}, build)
-    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    facts = read_object(folder / FACTS)
     path = folder / facts["folder"]
     files = tuple(sorted(file for file in path.rglob("*") if file.is_file()))
     return Artifact(path=path, folder=folder, facts=facts, built=bool(built), files=files)

@@ -17,6 +17,8 @@ from platformdirs import user_cache_path
 
 from lmbench.base.digest import digest
 from lmbench.base.files import IN_THE_WAY, UNWRITABLE
+from lmbench.base.errors import Unreadable
+from lmbench.base.json_text import read_object
 from lmbench.base.scratch import remove, scratch
 
 KEY_FILE = "key.json"
@@ -103,9 +105,12 @@ def entries(kind: str = "*") -> Iterator[CacheEntry]:
             continue
         try:
             size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-            key = json.loads(key_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # deleted meanwhile by another process, or damaged
+        except OSError:  # deleted meanwhile by another process
             continue
+        try:
+            key = read_object(key_file)
+        except Unreadable:
+            key = {}  # what is damaged can still be listed and cleared
         yield CacheEntry(kind=folder.parent.name, digest=folder.name, key=key, path=folder, size_bytes=size)
 
 

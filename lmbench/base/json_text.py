@@ -45,8 +45,19 @@ def loads(data: bytes | str, *, constants: bool = False) -> Any:
 
 
 def read_note(path: Path) -> Any:
-    """The JSON in a small file; raises Unreadable when it cannot be read or is none."""
-    return loads(read_bytes(path, NOTE_BYTES))
+    """The JSON in a small file; raises Unreadable, with its path, when it cannot be read or is none."""
+    try:
+        return loads(read_bytes(path, NOTE_BYTES))
+    except Unreadable as error:
+        raise Unreadable(f"{error.found} at {path}", error.expected, error.line) from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Like `read_note`, for a file that holds an object."""
+    found = read_note(path)
+    if not isinstance(found, dict):
+        raise Unreadable(f"a {type(found).__name__} at {path}", "a JSON object")
+    return found
 
 
 def _depth(raw: bytes) -> int:

@@ -54,6 +54,6 @@ def share(text: str, *, most: float = 1.0) -> float:
 MOST_CHARS = 40
 
 
-def shown(text: str) -> str:
+def shown(text: str, most: int = MOST_CHARS) -> str:
     """`text` in quotes, as much of it as a message has room for."""
-    return repr(text) if len(text) <= MOST_CHARS else f"{text[:20]!r} and {len(text) - 20} characters more"
+    return repr(text) if len(text) <= most else f"{text[: most // 2]!r} and {len(text) - most // 2} characters more"

@@ -19,7 +19,10 @@ from io import BufferedRandom, TextIOWrapper
 from pathlib import Path
 from typing import IO
 
+from lmbench.base import json_text
+from lmbench.base.reading import NOTE_BYTES
 from lmbench.base.signals import waiting_signals
+from lmbench.base.typed import made
 
 PREFIX = "lmbench-"
 KEPT = f"{PREFIX}kept-"
@@ -240,10 +243,10 @@ def _read(path: Path, stream: IO[bytes]) -> Mark | None:
         return None
     facts: dict[str, str] = {}
     try:
-        for line in stream.read().splitlines():
-            facts |= json.loads(line)
-        owner = Owner(**json.loads(facts.pop("owner")))
-    except (ValueError, TypeError, KeyError):
+        for line in stream.read(NOTE_BYTES).splitlines():
+            facts |= json_text.loads(line)
+        owner = made(Owner, json_text.loads(facts.pop("owner")))
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
     return Mark(path=path, owner=owner, facts=facts, stream=stream)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from functools import lru_cache
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -27,7 +27,7 @@ def _wrong(value: object, at: str, expected: str) -> Unreadable:
     return Unreadable(f"{text[:60]} as {at}", expected)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _of_dataclass(kind: Any) -> Check:
     hints = get_type_hints(kind)
     checks = {field.name: _check(hints[field.name]) for field in fields(kind)}
@@ -38,7 +38,9 @@ def _of_dataclass(kind: Any) -> Check:
             raise _wrong(value, at, "an object")
         unlike = sorted(map(str, needed - value.keys())) or sorted(map(str, value.keys() - checks.keys()))
         if unlike:
-            raise Unreadable(f"{at} {'without' if unlike[0] in needed else 'with'} {unlike[0][:60]!r}", "the keys of this version")
+            raise Unreadable(
+                f"{at} {'without' if unlike[0] in needed else 'with'} {unlike[0][:60]!r}", "the keys of this version"
+            )
         given = {name: checks[name](one, f"{at}.{name}") for name, one in value.items()}
         try:
             return kind(**given)
@@ -48,15 +50,11 @@ def _of_dataclass(kind: Any) -> Check:
     return check
 
 
-@lru_cache(maxsize=None)
+@cache
 def _check(hint: Any) -> Check:
     origin, arguments = get_origin(hint), get_args(hint)
-    if hint in (Any, object):
-        return lambda value, at: value
-    if hint in _PLAIN:
-        return _PLAIN[hint]
-    if is_dataclass(hint):
-        return _of_dataclass(hint)
+    if hint in _PLAIN or is_dataclass(hint):
+        return _PLAIN.get(hint) or _of_dataclass(hint)
     if origin in (Union, UnionType):
         return _optional(*(_check(one) for one in arguments if one is not NoneType), none=NoneType in arguments)
     if isinstance(origin, type) and issubclass(origin, Mapping):
@@ -66,6 +64,10 @@ def _check(hint: Any) -> Check:
             return _row(tuple(_check(one) for one in arguments))
         return _floats if arguments[0] is float else _list(_check(arguments[0]))
     raise TypeError(f"no check for {hint}")
+
+
+def _anything(value: Any, _: str) -> Any:
+    return value
 
 
 def _optional(*checks: Check, none: bool) -> Check:
@@ -140,4 +142,4 @@ def _float(value: Any, at: str) -> Any:
     return value
 
 
-_PLAIN: dict[Any, Check] = {str: _text, bool: _bool, int: _int, float: _float, NoneType: lambda value, at: None}
+_PLAIN: dict[Any, Check] = {str: _text, bool: _bool, int: _int, float: _float, Any: _anything, object: _anything}

@@ -8,7 +8,9 @@ import click
 from rich.table import Table
 
 from lmbench.base.errors import StoreError
+from lmbench.base.reading import is_file
 from lmbench.base.units import pretty_change
+from lmbench.cli.numbers import whole
 from lmbench.cli.output import print_table, say
 from lmbench.cli.storage import left_out, machine_option, machine_runs, nothing, project_root, some_runs
 from lmbench.compare.gate import summary
@@ -36,7 +38,7 @@ def baseline() -> None:
 
 
 @baseline.command("list")
-@click.option("-n", "--newest", type=click.IntRange(1), default=20, show_default=True, help="how many runs to show")
+@click.option("-n", "--newest", type=whole(1), default=20, show_default=True, help="how many runs to show")
 @click.option("--all", "every", is_flag=True, help="show every stored run")
 @machine_option
 def list_baselines(newest: int, storage: str | None, *, every: bool) -> None:
@@ -141,7 +143,7 @@ def _change(verdict: Verdict, reason: str, commit: str) -> Change | None:
 
 
 @baseline.command("prune")
-@click.option("--keep", type=click.IntRange(1), required=True, help="runs to keep per machine id, the newest ones")
+@click.option("--keep", type=whole(1), required=True, help="runs to keep per machine id, the newest ones")
 @click.option("--rejected", is_flag=True, help="prune rejected runs; default: those that may be baselines")
 @click.option("--dry-run", is_flag=True, help="say what would be deleted, and delete nothing")
 @machine_option
@@ -171,7 +173,7 @@ def prune(keep: int, storage: str | None, *, rejected: bool, dry_run: bool) -> N
 
 
 def _is_path(run: str) -> bool:
-    return not run.isdecimal() and Path(run).is_file()
+    return not run.isdecimal() and is_file(Path(run))
 
 
 def _commit(run: StoredRun) -> str:

@@ -12,6 +12,7 @@ import click
 
 from lmbench.base.catalogue import METRICS
 from lmbench.base.errors import StoreError
+from lmbench.base.reading import is_file
 from lmbench.base.registry import nearest
 from lmbench.cli.output import console_for, say, say_json
 from lmbench.cli.storage import known_renames, left_out, machine_option, some_runs
@@ -91,7 +92,7 @@ def compare(
 
 
 def _sides(baseline: str, judged: str, storage: str | None) -> tuple[Side, Side]:
-    named = [Path(which) if not which.isdecimal() and Path(which).is_file() else None for which in (baseline, judged)]
+    named = [Path(which) if not which.isdecimal() and is_file(Path(which)) else None for which in (baseline, judged)]
     folder = Path() if all(named) else some_runs(storage)
     paths = [
         path if path is not None else chosen(folder, which, left_out)

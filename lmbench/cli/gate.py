@@ -10,8 +10,10 @@ from pathlib import Path
 import click
 from rich.table import Table
 
+from lmbench.base.numbers import LONGEST_S
 from lmbench.base.scratch import scratch
 from lmbench.base.units import duration, pretty_change
+from lmbench.cli.numbers import SEED, number
 from lmbench.cli.output import console_for, say, say_json, say_over
 from lmbench.compare.gate import NOT_DECIDED_STATUS
 from lmbench.compare.paired import LOOKS
@@ -44,12 +46,16 @@ def gate() -> None:
 @gate.command("selftest")
 @click.argument("cases", nargs=-1)
 @click.option(
-    "--factor", "factors", type=click.FloatRange(1.001, 3), multiple=True, help="injected slowdowns; default: 1.05 and 1.10"
+    "--factor", "factors", type=number(low=1.001, high=3), multiple=True, help="injected slowdowns; default: 1.05 and 1.10"
 )
 @click.option(
-    "--budget", type=click.FloatRange(1), default=None, metavar="SECONDS", help="time for each sweep; default: up to 32 pairs"
+    "--budget",
+    type=number(low=1, high=LONGEST_S),
+    default=None,
+    metavar="SECONDS",
+    help="time for each sweep; default: up to 32 pairs",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="of start orders and hash seeds")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="of start orders and hash seeds")
 @click.option("--json", "as_json", is_flag=True, help="everything, with the numbers of every pair, as JSON")
 def self_test(cases: tuple[str, ...], factors: tuple[float, ...], budget: float | None, seed: int, *, as_json: bool) -> None:
     """Run the same code as base and head, untouched and with extra counted work, and say what the gate saw.

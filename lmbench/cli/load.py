@@ -16,10 +16,13 @@ from pydantic import ValidationError
 
 from lmbench.base.errors import LmbenchError
 from lmbench.base.files import exclusive_if_possible
+from lmbench.base.numbers import LONGEST_S, MOST_CHARS, shown
 from lmbench.base.scratch import clear_abandoned
 from lmbench.base.signals import ending_signals, only_note_signals
 from lmbench.cli.load_answer import print_record
 from lmbench.cli.load_files import REQUESTS, write_run
+from lmbench.cli.numbers import POSITIVE, SEED, whole
+from lmbench.cli.numbers import SECONDS as TIME
 from lmbench.cli.output import console_for, say, say_over
 from lmbench.compare.gate import UNWRITTEN_STATUS
 from lmbench.load.forms import SECONDS
@@ -60,9 +63,11 @@ class SloType(_SloParameter):
         limits: dict[str, float] = {}
         shares: set[float] = set()
         for part in str(value).split(","):
-            match = OBJECTIVE.fullmatch(part.strip())
+            match = OBJECTIVE.fullmatch(part.strip()) if len(part) <= MOST_CHARS else None
             if match is None:
-                self.fail(f"found {part.strip()!r}; expected for example ttft_p95=500ms, tpot_p95=50ms or latency=2s", param, ctx)
+                self.fail(
+                    f"found {shown(part.strip())}; expected for example ttft_p95=500ms, tpot_p95=50ms or latency=2s", param, ctx
+                )
             name, percent, number, unit = match.groups()
             if f"{name}_s" in limits:
                 self.fail(f"found {name} twice; expected one objective of each kind", param, ctx)
@@ -75,7 +80,10 @@ class SloType(_SloParameter):
             )
         if not (0 < min(shares) <= 100 and min(limits.values()) > 0):
             self.fail(f"found {value!r}; expected times above 0 and a percentile above 0, 100 at most", param, ctx)
-        return Slo(**limits, attainment=shares.pop() / 100)
+        try:
+            return Slo(**limits, attainment=shares.pop() / 100)
+        except ValidationError:
+            self.fail(f"found {shown(str(value))}; expected times of at most {LONGEST_S:g} s", param, ctx)
 
 
 @click.command()
@@ -92,18 +100,18 @@ class SloType(_SloParameter):
 @click.option("--search", metavar="A", help="search for the highest rate that keeps the SLO, from A requests/s on")
 @click.option("--step", default="10s", show_default=True, help="length of a step of --ramp and --search")
 @click.option("--trace", type=click.Path(exists=True, dir_okay=False), help="replay recorded traffic (Mooncake, BurstGPT, Azure)")
-@click.option("--trace-speed", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True)
+@click.option("--trace-speed", type=POSITIVE, default=1.0, show_default=True)
 @click.option("--arrivals", type=click.Choice(["poisson", "constant", "gamma"]), default="poisson", show_default=True)
-@click.option("--burstiness", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="of gamma arrivals")
+@click.option("--burstiness", type=POSITIVE, default=1.0, show_default=True, help="of gamma arrivals")
 @click.option("--slo", type=SloType(), help="such as ttft_p95=500ms,tpot_p95=50ms; default: latency at 5 x the unloaded median")
 @click.option("--prompt-tokens", default="64", show_default=True, help="a number, or such as 'uniform 32..128'")
 @click.option("--output-tokens", default="16", show_default=True, help="a number, or such as 'lognormal 64 0.5'")
 @click.option("--prompts", type=click.Choice(["unique", "shared-prefix", "sessions"]), default="unique", show_default=True)
 @click.option("--tokenizer", default="bytes", show_default=True, help="the model's: a tokenizer.json, smollm2, bytes")
 @click.option("--token-ids", is_flag=True, help="send prompts as token ids, for exact lengths (completions only)")
-@click.option("--timeout", default=60.0, show_default=True, type=click.FloatRange(0, min_open=True), help="seconds per request")
-@click.option("--processes", type=click.IntRange(1), help="client processes; default: as many as the top rate needs")
-@click.option("--seed", default=0, show_default=True, help="of arrivals, lengths and prompts")
+@click.option("--timeout", default=60.0, show_default=True, type=TIME, help="seconds per request")
+@click.option("--processes", type=whole(1), help="client processes; default: as many as the top rate needs")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="of arrivals, lengths and prompts")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("reports"), show_default=True, help="folder"
 )
@@ -239,7 +247,7 @@ def _words(error: LmbenchError | ValidationError) -> str:
 
 
 def _lengths(text: str) -> int | str:
-    return int(text) if text.isdecimal() else text
+    return int(text) if text.isdecimal() and len(text) <= MOST_CHARS else text
 
 
 def _shape(given: dict[str, Any]) -> str | None:

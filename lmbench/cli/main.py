@@ -8,6 +8,7 @@ import click
 
 from lmbench import __version__
 from lmbench.base.errors import LmbenchError
+from lmbench.base.numbers import shown
 from lmbench.base.signals import ending_signals
 from lmbench.cli.baseline import baseline
 from lmbench.cli.capacity import capacity
@@ -77,14 +78,26 @@ for command in (
 
 
 def main() -> None:
-    """Run the command; expected errors are one message and exit status 2, SIGTERM and SIGHUP 143 and 129."""
+    """Run the command; expected errors and those of files are one message and exit status 2, SIGTERM and SIGHUP 143 and 129."""
     with ending_signals() as endings:
         try:
             cli()
         except LmbenchError as error:
             say(f"lmbench: {error}", err=True)
             sys.exit(USAGE_ERROR)
+        except (OSError, UnicodeError) as error:
+            click.echo(f"lmbench: {_words(error)}", err=True)
+            sys.exit(USAGE_ERROR)
         except SystemExit:
             if endings.status is None:
                 raise
     sys.exit(endings.status)
+
+
+def _words(error: OSError | UnicodeError) -> str:
+    """What the system or the text refused, and where."""
+    if isinstance(error, UnicodeError):
+        return f"found text that cannot be read or written ({error}); expected UTF-8"
+    named = [shown(str(name), 200) for name in (error.filename, error.filename2) if name is not None]
+    where = f" at {' and '.join(named)}" if named else ""
+    return f"found {error.strerror or error}{where}; expected files that can be read and written"

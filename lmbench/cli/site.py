@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from lmbench.base.errors import StoreError
 from lmbench.capacity.plan_file import load
 from lmbench.capacity.training_file import load_training
 from lmbench.cli.capacity import planned, trained
@@ -20,7 +21,7 @@ from lmbench.measure.clock import utc_now
 from lmbench.site.build import build_site
 from lmbench.site.gather import Part, all_renames, gather, read_part
 from lmbench.site.nouns import Nightly
-from lmbench.store.history import read_history
+from lmbench.store.history import History, read_history
 from lmbench.store.imports import run_files
 from lmbench.store.ledger import LEDGER, read_ledger
 from lmbench.store.renames import RENAMES, Renames, read_renames, renamed_history
@@ -44,10 +45,9 @@ def site(runs: tuple[Path, ...], plans: tuple[Path, ...], trainings: tuple[Path,
     level; the compression matrix, load runs, training, rooflines, capacity plans with a calculator, environments and skipped
     cases. It needs no network and no server; files that an earlier build left in the folder are deleted, others are left alone.
 
-    A stored file that cannot be read is left out and named.
+    A stored file that cannot be read, a history included, is left out and named.
 
-    Exit status: 0 when written, 2 when no run is stored or can be read, for a usage error and for a damaged plan, ledger or
-    history.
+    Exit status: 0 when written, 2 when no run is stored or can be read, for a usage error and for a damaged plan or ledger.
     """
     problems: list[str] = []
     place, root = every_run(storage) if storage is not None or not runs else (None, project_root() / LEDGER.parent)
@@ -59,7 +59,8 @@ def site(runs: tuple[Path, ...], plans: tuple[Path, ...], trainings: tuple[Path,
         problems=problems,
         renames=renames,
     )
-    stored = replace(stored, nightly=tuple(_nightly(beside, all_renames(renames, stored.runs))))
+    problems[:] = stored.problems
+    stored = replace(stored, nightly=tuple(_nightly(beside, all_renames(renames, stored.runs), problems)))
     if not stored.trails:
         for problem in problems:
             left_out(problem)
@@ -83,8 +84,13 @@ def _read(runs: Sequence[Path], root: Path, problems: list[str]) -> Iterator[Sto
         yield part
 
 
-def _nightly(root: Path, renames: Renames) -> list[Nightly]:
-    known = {path.stem: renamed_history(read_history(path), renames) for path in sorted((root / "history").glob("*.jsonl"))}
+def _nightly(root: Path, renames: Renames, problems: list[str]) -> list[Nightly]:
+    known: dict[str, History] = {}
+    for path in sorted((root / "history").glob("*.jsonl")):
+        try:
+            known[path.stem] = renamed_history(read_history(path), renames)
+        except StoreError as error:
+            problems.append(str(error))
     return [
         Nightly(machine_class=name, series=series_of(history), findings=tuple(findings(history)))
         for name, history in known.items()

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lmbench.base.errors import StoreError
+from lmbench.base.errors import StoreError, Unreadable
+from lmbench.base.typed import made
 
 OK, REGRESSED, IMPROVED, INCONCLUSIVE = "ok", "regressed", "improved", "inconclusive"
 NEW, MISSING, ERROR, INCOMPARABLE, ACCEPTED = "new", "missing", "error", "incomparable", "accepted"
@@ -48,11 +49,7 @@ class Evidence:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Evidence:
         """The inverse of `dataclasses.asdict`."""
-        medians = data.get("medians")
-        kept = {name: tuple(data.get(name, ())) for name in ("log_ratios", "running")} | {
-            "medians": tuple(medians) if medians else None
-        }
-        return cls(**{**data, **kept})
+        return made(cls, data)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +94,8 @@ class Verdict:
     def from_json(cls, data: Mapping[str, Any]) -> Verdict:
         """The inverse of `to_json`; raises StoreError for anything else."""
         try:
-            evidence = data.get("evidence")
-            return cls(**{**data, "evidence": None if evidence is None else Evidence.from_json(evidence)})
-        except (TypeError, ValueError) as error:
+            return made(cls, data)
+        except Unreadable as error:
             raise StoreError(f"found a damaged verdict: {error}; expected what this version stores; rerun the suite") from error
 
 

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from lmbench.base.digest import digest_bytes
-from lmbench.base.errors import ConfigError, LmbenchError, Problem, Unavailable
+from lmbench.base.errors import ConfigError, LmbenchError, Problem, Unavailable, Unreadable
+from lmbench.base.numbers import shown
+from lmbench.base.reading import is_file, is_folder, read_text
 from lmbench.base.registry import nearest
 from lmbench.data.fetch import fetched
 
 NAMED = ("python-reference", "shakespeare")
 TEXT_SUFFIXES = (".md", ".txt")
 TRAIN_SHARE = 0.9
+CORPUS_BYTES = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,24 +71,22 @@ def _python_reference() -> str:
 
 
 def _text_at(path: Path) -> str:
-    if path.is_dir():
+    if is_folder(path):
         files = sorted(file for file in path.rglob("*") if file.suffix in TEXT_SUFFIXES and file.is_file())
         if not files:
             raise _wrong(f"folder {path} without any *.txt or *.md", "a folder holding text files")
         return "\n".join(_read(file) for file in files)
-    if not path.is_file():
+    if not is_file(path):
         hint = nearest(str(path), NAMED)
-        raise _wrong(f"{str(path)!r}, which does not exist", f"{', '.join(NAMED)}, a text file or a folder", hint)
+        raise _wrong(f"{shown(str(path), 200)}, which does not exist", f"{', '.join(NAMED)}, a text file or a folder", hint)
     return _read(path)
 
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as fault:
-        raise _wrong(f"{path}, byte {fault.start} of which is not UTF-8", "text in UTF-8", "Convert it first") from fault
-    except OSError as fault:
-        raise _wrong(f"{path}, which cannot be read ({fault.strerror})", "a readable text file") from fault
+        return read_text(path, CORPUS_BYTES)
+    except Unreadable as fault:
+        raise _wrong(f"{fault.found} at {path}", fault.expected) from fault
 
 
 def _wrong(found: str, expected: str, hint: str = "") -> ConfigError:

@@ -11,9 +11,10 @@ from typing import Any
 from lmbench.base.cache import build_once
 from lmbench.base.digest import digest, digest_bytes
 from lmbench.base.errors import ConfigError, Problem
+from lmbench.base.reading import read_bytes
 from lmbench.base.registry import nearest
 from lmbench.base.seams import Tokenizer
-from lmbench.data.corpora import Corpus
+from lmbench.data.corpora import CORPUS_BYTES, Corpus
 
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 KINDS = ("bytes", "characters", "bpe", "file")
@@ -71,7 +72,7 @@ class FileTokenizer:
         from tokenizers import Tokenizer as Library
 
         try:
-            content = path.read_bytes()
+            content = read_bytes(path, CORPUS_BYTES)
             self._library = Library.from_buffer(content)
         except (OSError, ValueError) as fault:
             raise _wrong(f"{path}, which cannot be read ({fault})", "a tokenizer.json of the `tokenizers` library") from fault

@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar
 
 from lmbench.base.errors import ConfigError, Problem
+from lmbench.base.numbers import LARGEST, LONGEST_S, MOST_CHARS, MOST_COUNT, SMALLEST
 from lmbench.base.registry import nearest
 
 T = TypeVar("T")
+MOST_LINE = 10_000
+LEAST_FACTOR = 1.0001
+"""Of a geometric series, which would else have millions of steps."""
 _NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 _PER = re.compile(r"/[a-z]*")
 _WORD = re.compile(r"[a-z][a-z-]*")
@@ -53,6 +57,9 @@ def made_of(noun: type) -> Callable[[Any], Mapping[str, Any] | None]:
 
 def read(forms: Sequence[Form[T]], text: str, *, key: str) -> T:
     """What `text` declares; raises ConfigError, with a caret under the place and what was expected there."""
+    if len(text) > MOST_LINE:
+        found, expected = f"{len(text)} characters", f"one line of at most {MOST_LINE}"
+        raise ConfigError([Problem(file=key, line=None, key="line", found=found, expected=expected)])
     line = _Line(text)
     word = line.take(_WORD) or ""
     body = line.at
@@ -129,7 +136,7 @@ class _Line:
         """The number here in SI, its unit one of `units` (SECONDS or PER) where there are any, if it `fits`."""
         text = self.take(_NUMBER)
         at = self.at - len(text or "")
-        value = math.nan if text is None else float(text)
+        value = math.nan if text is None or len(text) > MOST_CHARS else float(text)
         if units is not None and text is not None:
             unit = self.take(_PER if units is PER else _WORD) or ""
             if unit not in units:
@@ -226,7 +233,10 @@ def _numbers(expected: str, fits: Callable[[float], bool]) -> Kind:
 
 
 def _counts(expected: str) -> Kind:
-    return Kind(read=lambda line: int(line.number(expected, lambda value: value >= 1 and value.is_integer())), write=str)
+    def fits(value: float) -> bool:
+        return 1 <= value <= MOST_COUNT and value.is_integer()
+
+    return Kind(read=lambda line: int(line.number(expected, fits)), write=str)
 
 
 def _rates(expected: str, fits: Callable[[float], bool]) -> Kind:
@@ -269,19 +279,19 @@ def _series(kind: Kind) -> Kind:
     return Kind(read=lambda line: line.series(kind.read), write=lambda values: ", ".join(map(kind.write, values)))
 
 
-_RATE = _rates("a rate above 0 such as 20, 20/s or 90/min", lambda value: value > 0)
+_RATE = _rates("a rate above 0 such as 20, 20/s or 90/min", lambda value: SMALLEST <= value <= LARGEST)
 _COUNT = _counts("a whole number above 0")
 KINDS: Mapping[str, Kind] = {
     "rate": _RATE,
     "rates": _series(_RATE),
-    "level": _rates("a rate such as 0, 20/s or 90/min", lambda value: value >= 0),
+    "level": _rates("a rate such as 0, 20/s or 90/min", lambda value: value == 0 or SMALLEST <= value <= LARGEST),
     "count": _COUNT,
     "counts": _series(_COUNT),
     "range": Kind(read=_range, write=lambda ends: str(ends[0]) if ends[0] == ends[1] else f"{ends[0]}..{ends[1]}"),
-    "duration": _durations("a duration such as 500ms, 30s, 10m or 2h", lambda value: value > 0),
-    "pause": _durations("a duration such as 0s, 500ms or 30s", lambda value: value >= 0),
-    "factor": _numbers("a factor above 1 such as 1.5", lambda value: value > 1),
-    "number": _numbers("a number above 0", lambda value: value > 0),
+    "duration": _durations("a duration such as 500ms, 30s, 10m or 2h", lambda value: SMALLEST <= value <= LONGEST_S),
+    "pause": _durations("a duration such as 0s, 500ms or 30s", lambda value: 0 <= value <= LONGEST_S),
+    "factor": _numbers("a factor above 1 such as 1.5", lambda value: LEAST_FACTOR <= value <= MOST_COUNT),
+    "number": _numbers("a number above 0", lambda value: SMALLEST <= value <= LARGEST),
     "share": Kind(read=_share, write=_percent),
     "path": Kind(read=lambda line: line.take(re.compile(r"\S.*\S|\S")) or line.miss("a file"), write=str),
 }

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,14 +18,19 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from lmbench.base import json_text
 from lmbench.base.digest import DIGEST_CHARS, sha256_file
-from lmbench.base.errors import ConfigError, Problem
+from lmbench.base.errors import ConfigError, Problem, Unreadable
+from lmbench.base.numbers import MOST_COUNT
+from lmbench.base.reading import STORED_BYTES, read_text
 from lmbench.base.seams import IntArray
 from lmbench.load import forms, traces
 from lmbench.load.forms import Form, Option, made_of
 from lmbench.load.traces import Trace
 
 Shares = npt.NDArray[np.float64]
+MOST_SIGMA = 10.0
+"""Of a lognormal law: e^10 is a factor of 22,000."""
 PROMPT, OUTPUT = 0, 1
 """Columns of lengths, and the streams they are drawn from."""
 ENDS = np.array([2.0**-53, 1 - 2.0**-53])
@@ -95,7 +99,7 @@ class Lognormal:
     def __post_init__(self) -> None:
         positive = self.median > 0 and self.sigma > 0 and self.least >= 1
         low, high = self._bounds() if positive else (0.0, 0.0)
-        if high - low < 1e-9:
+        if not (high - low >= 1e-9 and self.sigma <= MOST_SIGMA and self.median <= MOST_COUNT and self.least <= MOST_COUNT):
             found = f"median {self.median:g}, sigma {self.sigma:g}, min {self.least}, max {self.most}"
             raise ValueError(f"found {found}; expected bounds between which the distribution lies")
 
@@ -105,7 +109,8 @@ class Lognormal:
         low, high = self._bounds()
         drawn = self.median * np.exp(self.sigma * ndtri(np.minimum(low + (high - low) * shares, ENDS[1])))
         # Only rounding can leave the bounds here.
-        tokens: IntArray = np.clip(np.rint(drawn).astype(np.int64), self.least, self.most)
+        most = MOST_COUNT if self.most is None else self.most
+        tokens: IntArray = np.clip(np.rint(drawn), self.least, most).astype(np.int64)
         return tokens
 
     def _bounds(self) -> tuple[float, float]:
@@ -224,9 +229,9 @@ def line_of(distribution: Distribution) -> str:
 def _empirical(path: str) -> Empirical:
     place = Path(path)
     try:
-        text = place.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as fault:
-        raise _wrong(place, None, f"a file that cannot be read ({fault})") from fault
+        text = read_text(place, STORED_BYTES)
+    except Unreadable as fault:
+        raise _wrong(place, fault.line, fault.found) from fault
     if text.lstrip()[:1] in "0123456789[":
         rows = [_row(place, line, content) for line, content in enumerate(text.splitlines(), start=1) if content.strip()]
         if not rows or len({len(row) for row in rows}) > 1:
@@ -240,11 +245,11 @@ def _empirical(path: str) -> Empirical:
 
 def _row(path: Path, line: int, text: str) -> list[int]:
     try:
-        found = json.loads(text)
-    except json.JSONDecodeError:
+        found = json_text.loads(text)
+    except Unreadable:
         found = None
-    row = [found] if isinstance(found, int) else found
-    if not isinstance(row, list) or len(row) not in (1, 2) or not all(isinstance(one, int) and one >= 1 for one in row):
+    row = [found] if type(found) is int else found
+    if not isinstance(row, list) or len(row) not in (1, 2) or not all(type(one) is int and 1 <= one <= MOST_COUNT for one in row):
         raise _wrong(path, line, repr(text.strip()[:40]))
     return row
 

@@ -14,6 +14,7 @@ from lmbench.load.shapes import HOLD, RAMP, RECOVERY, SPIKE, Passed, Step
 from lmbench.load.traces import Trace
 
 RAMP_PIECES, WAVE_PIECES = 10, 24
+MOST_STEPS = 10_000
 SLACK = 1e-5
 """A last rate that is this little above the end of a geometric series still belongs to it; six digits are enough to say it."""
 
@@ -129,6 +130,7 @@ class Slope(Profile):
     def __post_init__(self) -> None:
         if not (self.start >= 0 and self.end >= 0 and self.start != self.end):
             raise ValueError(f"found rates {self.start:g}..{self.end:g}; expected two different ones")
+        _few(self.pieces)
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -175,6 +177,7 @@ class Wave(Profile):
         if not (self.high > self.low >= 0 and self.pieces % 4 == 0 and self.pieces >= 8):
             found = f"rates {self.low:g}..{self.high:g} and {self.pieces} pieces"
             raise ValueError(f"found {found}; expected rising rates, and 8, 12, 16 ... pieces, so that both peaks are reached")
+        _few(self.pieces)
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -222,7 +225,15 @@ def steps_between(start: float, end: float, growth: float) -> int:
     """How many of start, start x growth, ... are not above `end`; raises ValueError when that is not even one."""
     if not (0 < start <= end * (1 + SLACK) and growth > 1):
         raise ValueError(f"found rates {start:g}..{end:g} and growth {growth:g}; expected rising ones and growth above 1")
-    return 1 + math.floor(math.log(end * (1 + SLACK) / start) / math.log(growth))
+    count = 1 + math.floor(math.log(end * (1 + SLACK) / start) / math.log(growth))
+    if count > MOST_STEPS:
+        raise ValueError(f"found {count} steps from {start:g} to {end:g}; expected at most {MOST_STEPS}, with a larger growth")
+    return count
+
+
+def _few(pieces: int) -> None:
+    if pieces > MOST_STEPS:
+        raise ValueError(f"found {pieces} pieces; expected at most {MOST_STEPS}")
 
 
 def _lines(rates: Sequence[float], duration_s: float, kind: str) -> tuple[Segment, ...]:

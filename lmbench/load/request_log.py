@@ -38,9 +38,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lmbench.base.errors import StoreError, Unavailable
+from lmbench.base import json_text
+from lmbench.base.errors import StoreError, Unavailable, Unreadable
+from lmbench.base.reading import read_bytes
 from lmbench.base.secrets import conceal, concealed
-from lmbench.load.requests import ENDS, PENDING, Request, RequestLog
+from lmbench.base.typed import made
+from lmbench.load.requests import ENDS, PENDING, RequestLog
 
 SCHEMA = "lmbench.requests"
 VERSION = 1
@@ -166,9 +169,9 @@ def line(log: RequestLog, start_s: float) -> dict[str, Any]:
 def read_request_log(path: Path) -> StoredLogs:
     """Read a log back. A last line that was cut off is left out; any other fault raises StoreError with its place."""
     try:
-        *lines, rest = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise StoreError(f"found no readable request log at {path} ({error.strerror}); check the path") from error
+        *lines, rest = read_bytes(path).split(b"\n")
+    except Unreadable as error:
+        raise StoreError(f"{path}: found {error.found}; expected a request log; check the path") from error
     if not lines:
         raise StoreError(f"found no complete line in {path}; expected the header of a request log")
     header = _object(lines[0], path, 1)
@@ -205,9 +208,9 @@ def _quoted(path: Path) -> str:
 
 def _object(text: bytes, path: Path, number: int) -> dict[str, Any]:
     try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise StoreError(f"{path}:{number}: found {text[:60]!r}; expected a JSON object ({error})") from error
+        value = json_text.loads(text)
+    except Unreadable as error:
+        raise StoreError(f"{path}:{number}: found {text[:60]!r}; expected a JSON object ({error.found})") from error
     if not isinstance(value, dict):
         raise StoreError(f"{path}:{number}: found {text[:60]!r}; expected a JSON object")
     return value
@@ -215,9 +218,12 @@ def _object(text: bytes, path: Path, number: int) -> dict[str, Any]:
 
 def _log(entry: Mapping[str, Any], path: Path, number: int) -> RequestLog:
     unlike = sorted(set(COLUMNS) ^ set(entry))
-    if unlike or entry["status"] not in (PENDING, *ENDS):
+    if unlike or str(entry["status"]) not in (PENDING, *ENDS):
         found = f"other keys: {', '.join(unlike)}" if unlike else f"status {entry['status']!r}"
         raise StoreError(f"{path}:{number}: found {found}; expected the keys of version {VERSION} and a known status")
     values = dict(entry)
-    request = Request(**{name: values.pop(name) for name in ("index", "step", "scheduled_s", "sent_s")})
-    return RequestLog(request=request, **{**values, "token_times_s": tuple(values["token_times_s"])})
+    values["request"] = {name: values.pop(name) for name in ("index", "step", "scheduled_s", "sent_s")}
+    try:
+        return made(RequestLog, values, "request")
+    except Unreadable as error:
+        raise StoreError(f"{path}:{number}: {error}") from error

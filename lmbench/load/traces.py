@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lmbench.base import json_text
 from lmbench.base.digest import DIGEST_CHARS, sha256_file
-from lmbench.base.errors import ConfigError, Problem
+from lmbench.base.errors import ConfigError, Problem, Unreadable
+from lmbench.base.numbers import LARGEST, MOST_COUNT, shown
+from lmbench.base.reading import open_bytes
 from lmbench.base.seams import IntArray
 from lmbench.load.arrivals import Schedule
 
 NO_SESSION = -1
 EPOCH = np.datetime64("2020-01-01", "ns")
+FIRST_CHARS = 100_000
 CHUNK = 1 << 16
 """Lines turned into numbers at once, so that the text of a long trace is never in memory as a whole."""
 WHOLE, MOMENT, DATE = "a whole number >= 0", "a number of seconds >= 0", "a date in UTC such as 2023-11-16 18:15:46.6805900"
@@ -91,10 +95,12 @@ def read(path: Path, *, speed: float = 1.0, limit_s: float | None = None, limit:
         if value is not None and not (value > 0 and math.isfinite(value)):
             raise _wrong(path, None, name, str(value), "a positive, finite number")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            first = stream.readline()
+        with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="") as stream:
+            first = stream.readline(FIRST_CHARS)
             stream.seek(0)
             table = _read_jsonl(path, stream) if first.lstrip().startswith("{") else _read_csv(path, stream)
+    except Unreadable as fault:
+        raise _wrong(path, None, "trace", fault.found, fault.expected) from fault
     except (OSError, UnicodeDecodeError, csv.Error) as fault:
         raise _wrong(path, None, "trace", f"a file that cannot be read ({fault})", "a JSONL or CSV trace in UTF-8") from fault
     return _trace(path, table, speed, limit_s, limit)
@@ -146,7 +152,7 @@ def _read_csv(path: Path, lines: Iterable[str]) -> _Table:
     found = next((form for form in FORMATS if {column.name for column in form.columns} <= set(header)), None)
     if found is None:
         known = "; ".join(f"{form.name}: {', '.join(column.name for column in form.columns)}" for form in FORMATS)
-        raise _wrong(path, 1, "header", repr(",".join(header)), f"Mooncake's JSONL or a CSV with the columns of {known}")
+        raise _wrong(path, 1, "header", repr(",".join(header))[:200], f"Mooncake's JSONL or a CSV with the columns of {known}")
     places = [header.index(column.name) for column in found.columns]
     session = header.index(found.session) if found.session in header else None
     numbers: list[npt.NDArray[np.float64]] = []
@@ -180,20 +186,20 @@ def _blame(path: Path, form: _Format, header: Sequence[str]) -> ConfigError:
                 try:
                     column.numbers([text])
                 except ValueError:
-                    return _wrong(path, rows.line_num, column.name, repr(text), column.expected)
+                    return _wrong(path, rows.line_num, column.name, shown(text), column.expected)
     return _wrong(path, None, "trace", "a line that cannot be read", f"a {form.name} trace")
 
 
 def _whole(texts: Sequence[str]) -> npt.NDArray[np.float64]:
     values = _positive(texts)
-    if (values != np.floor(values)).any():
+    if (values != np.floor(values)).any() or (values > MOST_COUNT).any():
         raise ValueError(WHOLE)
     return values
 
 
 def _positive(texts: Sequence[str]) -> npt.NDArray[np.float64]:
     values = np.array(texts).astype(np.float64)
-    if not (np.isfinite(values) & (values >= 0)).all():
+    if not (np.isfinite(values) & (values >= 0) & (values <= LARGEST)).all():
         raise ValueError(MOMENT)
     return values
 
@@ -237,11 +243,12 @@ def _read_jsonl(path: Path, lines: Iterable[str]) -> _Table:
         values: tuple[Any, ...] = tuple(found.get(key) for key in keys)
         for key, value in zip(keys, values, strict=True):
             whole = key == "timestamp" or isinstance(value, int)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not whole or not 0 <= value < math.inf:
-                raise _wrong(path, line, key, repr(value), "milliseconds >= 0" if key == "timestamp" else WHOLE)
+            most = LARGEST if key == "timestamp" else MOST_COUNT
+            if isinstance(value, bool) or not isinstance(value, int | float) or not whole or not 0 <= value <= most:
+                raise _wrong(path, line, key, repr(value)[:60], "milliseconds >= 0" if key == "timestamp" else WHOLE)
         hashes = found.get("hash_ids", [])
-        if not isinstance(hashes, list) or not all(isinstance(one, int) for one in hashes):
-            raise _wrong(path, line, "hash_ids", repr(hashes), "a list of whole numbers")
+        if not isinstance(hashes, list) or not all(type(one) is int for one in hashes):
+            raise _wrong(path, line, "hash_ids", repr(hashes)[:60], "a list of whole numbers")
         numbers.append(values)
         blocks.append(tuple(hashes))
     table = np.array(numbers, dtype=np.float64).reshape(-1, 3)
@@ -254,9 +261,9 @@ def _objects(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, Mapping[st
         if not text.strip():
             continue
         try:
-            found = json.loads(text)
-        except json.JSONDecodeError as fault:
-            raise _wrong(path, line, "line", f"text that is not JSON ({fault})", "one JSON object per line") from fault
+            found = json_text.loads(text)
+        except Unreadable as fault:
+            raise _wrong(path, line, "line", fault.found, "one JSON object per line") from fault
         if not isinstance(found, dict):
             raise _wrong(path, line, "line", repr(text.strip()[:40]), "one JSON object per line")
         yield line, found

@@ -9,8 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from lmbench.base.cache import build_once, entries
+from lmbench.base.errors import StoreError, Unreadable
 from lmbench.base.files import write_atomically
+from lmbench.base.json_text import read_note
 from lmbench.base.threads import thread_budget
+from lmbench.base.typed import made
 from lmbench.measure.clock import CLOCK, Clock, utc_now
 from lmbench.measure.machine import machine_class
 from lmbench.measure.probes.matmul import MATMUL_DTYPES, Kernel, matmul, on_threads, streams, torch_version
@@ -78,9 +81,21 @@ def ceilings(progress: Callable[[str], None] | None = None, *, threads: int | No
         _write(folder / FILE, fresh[0])
 
     path = build_once(KIND, key, build) / FILE
-    if refresh and not fresh:
+    kept = _kept(path)
+    if kept is None or (refresh and not fresh):
         _write(path, measure_ceilings(progress, count))
-    return _read(path)
+        kept = _kept(path)
+    if kept is None:
+        raise StoreError(f"{path}: found what are no ceilings, right after they were written; run: lmbench cache clear ceilings")
+    return kept
+
+
+def _kept(path: Path) -> Ceilings | None:
+    """The ceilings in a file; None for a damaged one, which is measured anew."""
+    try:
+        return made(Ceilings, read_note(path))
+    except Unreadable:
+        return None
 
 
 def known_ceilings(threads: int | None, device: str = "cpu") -> Ceilings | NoCeilings:
@@ -91,7 +106,7 @@ def known_ceilings(threads: int | None, device: str = "cpu") -> Ceilings | NoCei
         return NoCeilings(reason="the engine does not say how many threads it computes with, so its ceilings are not known")
     machine = machine_class().digest
     wanted = (entry for entry in entries(KIND) if entry.key.get("machine") == machine and entry.key.get("threads") == threads)
-    found = [_read(entry.path / FILE) for entry in wanted]
+    found = [kept for entry in wanted if (kept := _kept(entry.path / FILE)) is not None]
     if not found:
         reason = f"no ceilings of this machine were measured with {threads} thread{'s' if threads > 1 else ''}"
         return NoCeilings(reason=f"{reason}: run `{command(threads)}`")
@@ -166,10 +181,6 @@ def _seconds(kernel: Kernel, clock: Clock) -> float:
     begun = clock.now()
     kernel.call()
     return max(clock.now() - begun, 1e-9)
-
-
-def _read(path: Path) -> Ceilings:
-    return Ceilings(**json.loads(path.read_text(encoding="utf-8")))
 
 
 def _write(path: Path, value: Ceilings) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from lmbench.base.cache import build_once
 from lmbench.base.digest import sha256_file
 from lmbench.base.errors import FetchError, Unavailable
+from lmbench.base.reading import is_file
 from lmbench.base.seams import FloatArray
 from lmbench.data.pretrained import KIND, conversion_key, smollm2_folder
 
@@ -51,7 +52,7 @@ def convert(gguf_path: Path, progress: Callable[[str], None]) -> Path:
     Quantized weights are expanded to fp32 exactly as stored. Converted once per file content; `progress` gets one
     line per stage. Raises FetchError when the file is missing or is not a llama-architecture model.
     """
-    if not gguf_path.is_file():
+    if not is_file(gguf_path):
         raise FetchError(f"{gguf_path} is not a file; expected a GGUF file")
 
     def build(folder: Path) -> None:

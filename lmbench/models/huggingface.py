@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from importlib.metadata import version
 from math import prod
@@ -14,6 +13,8 @@ from torch import Tensor, nn
 
 from lmbench.base.digest import digest_bytes
 from lmbench.base.errors import SubjectError
+from lmbench.base.json_text import read_object
+from lmbench.base.reading import is_file
 from lmbench.base.seams import ModelFacts
 from lmbench.data.corpora import Corpus
 from lmbench.data.tokenizers import from_file
@@ -21,6 +22,7 @@ from lmbench.models.built import BuiltModel, Shapes, StateShapes, code_digest, c
 from lmbench.models.flops import DecoderSizes, decoder_rule
 from lmbench.models.gguf import STORED, convert, converted_smollm2, held
 from lmbench.models.options import refuse, settings
+from lmbench.models.weights import check_folder, weight_files
 
 LLAMA_LIKE = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
 """Model types whose matrix products are exactly those of a gated decoder, so that the analytic FLOP rule holds."""
@@ -72,6 +74,7 @@ def build(name: str, options: Mapping[str, Any], corpus: Corpus, seed: int) -> B
     del corpus, seed
     chosen = settings(name, options, _DEFAULTS)
     folder = _folder(name, chosen["path"])
+    check_folder(folder)
     causal = _load(folder)
     config = causal.config.get_text_config()
     shapes = _state_shapes(causal)
@@ -109,13 +112,12 @@ def parameters(name: str, options: Mapping[str, Any], corpus: Corpus) -> int | N
     """Those in the files of options['path'], read off their headers; None where there are no such files."""
     del corpus
     path = settings(name, options, _DEFAULTS)["path"]
-    if path.endswith(".gguf") and Path(path).is_file():
+    if path.endswith(".gguf") and is_file(Path(path)):
         return held(Path(path))
     folder = _folder(name, path)
-    whole = folder / "model.safetensors"
+    check_folder(folder)
     # Some directories hold the weights once more, under a name that transformers does not read.
-    files = [whole] if whole.is_file() else folder.glob("model-*.safetensors")
-    return sum(map(_held, files)) or None
+    return sum(map(_held, weight_files(folder))) or None
 
 
 def _held(file: Path) -> int:
@@ -131,11 +133,11 @@ def _folder(name: str, path: str) -> Path:
     if not path:
         raise refuse(name, "path", "nothing", "'smollm2', a Hugging Face directory or a GGUF file")
     if path.endswith(".gguf"):
-        if not Path(path).is_file():
+        if not is_file(Path(path)):
             raise refuse(name, "path", f"{path!r}, which is not there", "a GGUF file")
         return convert(Path(path), lambda _: None)
     for file in ("config.json", "tokenizer.json"):
-        if not (Path(path) / file).is_file():
+        if not is_file(Path(path) / file):
             raise refuse(name, "path", f"{path!r} without {file}", "a Hugging Face directory with config.json and tokenizer.json")
     return Path(path)
 
@@ -143,7 +145,7 @@ def _folder(name: str, path: str) -> Path:
 def _stored(folder: Path) -> dict[str, object]:
     """What a converted GGUF file held, where that was kept."""
     path = folder / STORED
-    return {"stored": json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else {}
+    return {"stored": read_object(path)} if path.is_file() else {}
 
 
 def _load(folder: Path) -> Any:

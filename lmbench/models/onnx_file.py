@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ import numpy as np
 import onnx
 
 from lmbench.base.digest import DIGEST_CHARS
-from lmbench.base.errors import SubjectError
+from lmbench.base.errors import SubjectError, Unreadable
+from lmbench.base.reading import inside, is_file
 from lmbench.base.seams import ModelFacts, Tokenizer
 from lmbench.data import tokenizers
 from lmbench.data.corpora import Corpus
@@ -61,7 +62,7 @@ def build(name: str, options: Mapping[str, Any], corpus: Corpus, seed: int) -> B
     del seed
     chosen = settings(name, options, _DEFAULTS)
     path = Path(chosen["path"])
-    if not path.is_file():
+    if not is_file(path):
         raise refuse(name, "path", repr(chosen["path"]), "an ONNX file")
     graph, files = _read(path)
     signature = Signature(inputs=_values(graph.input, graph), outputs=_values(graph.output, graph))
@@ -111,12 +112,23 @@ def _read(path: Path) -> tuple[Any, list[Path]]:
         raise SubjectError(f"{path} cannot be read as ONNX: {fault}") from fault
     if not graph.node:
         raise SubjectError(f"{path} holds no ONNX graph; expected {_EXPECTED}")
-    names = {entry.value for tensor in graph.initializer for entry in tensor.external_data if entry.key == "location"}
-    files = [path.parent / name for name in sorted(names)]
-    missing = [str(file) for file in files if not file.is_file()]
-    if missing:
-        raise SubjectError(f"{path} keeps weights in {', '.join(missing)}, which does not exist; put it beside the file")
-    return graph, files
+    names = {entry.value for tensor in _tensors(graph) for entry in tensor.external_data if entry.key == "location"}
+    try:
+        return graph, [inside(path.parent, name) for name in sorted(names)]
+    except Unreadable as fault:
+        raise SubjectError(f"{path} keeps weights elsewhere: {fault}; put them beside the file") from fault
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """Every tensor of a graph and of the graphs within its nodes."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for attribute in (attribute for node in graph.node for attribute in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for inner in (attribute.g, *attribute.graphs):
+            if inner.node or inner.initializer:
+                yield from _tensors(inner)
 
 
 def _values(values: Sequence[Any], graph: Any) -> tuple[tuple[str, int, Dims], ...]:

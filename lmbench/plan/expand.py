@@ -12,6 +12,7 @@ from typing import Any
 
 from lmbench.base.entry import Entry
 from lmbench.base.errors import ConfigError, Problem
+from lmbench.base.reading import exists, is_file
 from lmbench.base.registry import BACKENDS, COMPRESSIONS, MODELS, WORKLOADS, resolve
 from lmbench.plan.case import Case, Choice
 from lmbench.plan.former import former_ids, misnamed
@@ -183,7 +184,7 @@ def _is_file(key: str, value: object) -> bool:
 def _absent(suite: Suite, axes: _Axes, root: Path) -> Iterator[Problem]:
     """Files and folders the suite names that are not there."""
     source = _corpus(suite, root)
-    if source not in BUILT_IN_CORPORA and not (root / source).exists():
+    if source not in BUILT_IN_CORPORA and not exists(root / source):
         yield _no_file(suite, ("corpus",), source, "a text file or folder")
     models: list[tuple[KeyPath, dict[str, Any]]] = []
     models += [(("models", name), {**model.options, "model": model.kind}) for name, model in axes.models.items()]
@@ -192,7 +193,7 @@ def _absent(suite: Suite, axes: _Axes, root: Path) -> Iterator[Problem]:
     for at, model in models:
         for key in FILE_OPTIONS:
             value = model.get(key)
-            if model["model"] != IMPORTED and _is_file(key, value) and not (root / str(value)).exists():
+            if model["model"] != IMPORTED and _is_file(key, value) and not exists(root / str(value)):
                 written = key if (*at, key) in suite.places else "model"
                 yield _no_file(suite, (*at, written), str(value), "an existing file or folder")
 
@@ -205,7 +206,7 @@ def _misdeclared(suite: Suite, root: Path) -> Iterator[Problem]:
         for key, path in _named_by(params).items():
             file = suite.folder_of(("cases", name, key), root) / path
             params[key] = f"{FILE_PARAMS[key]}{file}"
-            if not file.is_file():
+            if not is_file(file):
                 absent.add(key)
                 yield _no_file(suite, ("cases", name, key), path, "an existing file")
         for key, fault in resolve(check)(params) if check else ():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import secrets
 import shutil
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lmbench.base.errors import ConfigError, StoreError
+from lmbench.base import numbers
+from lmbench.base.errors import ConfigError, StoreError, Unreadable
 from lmbench.base.printing import printable
+from lmbench.base.reading import exists
 from lmbench.compare.verdicts import ERROR, INCOMPARABLE, INCONCLUSIVE, MISSING, NEW, REGRESSED
 from lmbench.measure.machine import machine_class
 from lmbench.plugin.collect import RUNNER
@@ -88,11 +91,18 @@ def add_gate(parser: pytest.Parser) -> None:
     for name, metavar, about in VALUED:
         group.addoption(f"--lmbench-{name}", metavar=metavar, default=None, help=about)
         parser.addini(f"lmbench_{name.replace('-', '_')}", f"as --lmbench-{name}", default="")
-    group.addoption("--lmbench-gate-seed", type=int, default=None, help="seed of start orders and hash seeds (default: random)")
+    group.addoption("--lmbench-gate-seed", type=_seed, default=None, help="seed of start orders and hash seeds (default: random)")
     group.addoption(
         "--lmbench-history", action="store_true", help="append the paired ratios to baselines/history (see `lmbench history`)"
     )
     parser.addini("lmbench_gate", "REF: judge every run against it, as --lmbench-gate does", default="")
+
+
+def _seed(text: str) -> int:
+    try:
+        return numbers.whole(text, high=numbers.MOST_SEED)
+    except Unreadable as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def settle_gate(config: pytest.Config) -> None:
@@ -115,23 +125,21 @@ def fail_on(config: pytest.Config) -> tuple[str, ...]:
 
 def seconds(text: str) -> float:
     """'10m', '1h30m', '90s' or '90' in seconds; UsageError for anything else."""
-    match = _BUDGET.fullmatch(text.strip().lower())
+    match = _BUDGET.fullmatch(text.strip().lower()) if len(text) < numbers.MOST_CHARS else None
     parts = [int(part) if part else 0 for part in match.groups()] if match else []
-    if not any(parts):
-        raise pytest.UsageError(f"--lmbench-gate-budget: found {text!r}; expected a time such as 10m, 90s or 1h30m")
-    return float(parts[0] * 3600 + parts[1] * 60 + parts[2])
+    found = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
+    if not 0 < found <= numbers.LONGEST_S:
+        expected = f"a time such as 10m, 90s or 1h30m, up to {numbers.LONGEST_S:g} s"
+        raise pytest.UsageError(f"--lmbench-gate-budget: found {numbers.shown(text)}; expected {expected}")
+    return float(found)
 
 
 def share(text: str) -> float:
     """'5%' or '0.05' as 0.05; UsageError for anything else, and for what is not in (0, 1)."""
-    plain = text.strip()
     try:
-        value = float(plain[:-1]) / 100 if plain.endswith("%") else float(plain)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1:
-        raise pytest.UsageError(f"--lmbench-gate-tolerance: found {text!r}; expected a percentage such as 5%")
-    return value
+        return numbers.share(text)
+    except Unreadable as error:
+        raise pytest.UsageError(f"--lmbench-gate-tolerance: {error}") from None
 
 
 def required(text: str) -> float:
@@ -194,7 +202,7 @@ def _read(config: pytest.Config) -> GateOptions | None:
 def _ref(config: pytest.Config) -> str | None:
     """The REF asked for; None when there is none and the gate, if any, is between two Pythons."""
     given = config.getoption("lmbench_gate")
-    if given is not None and (config.rootpath / given).exists() and given:
+    if given is not None and exists(config.rootpath / given) and given:
         raise pytest.UsageError(
             f"--lmbench-gate took {given!r} as the base. Put the path first (pytest {given} --lmbench-gate) "
             "or write --lmbench-gate=REF"

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from lmbench.base.errors import Unreadable
 from lmbench.base.git import LOCAL_VARIABLES, no_git_variables
+from lmbench.base.numbers import number
+from lmbench.base.reading import is_file, is_folder
 from lmbench.plugin.compared import BARE_COMPARE, settle_compare
 from lmbench.plugin.confirm import add_contention, contention_bound
 from lmbench.plugin.gate_options import add_gate, of_tests_run_apart
@@ -18,6 +21,8 @@ from lmbench.plugin.place import settle_storage
 from lmbench.plugin.repin import add_repin
 
 NO_REPORTS = "none"
+FASTEST_HZ = 10_000.0
+"""The sampler itself takes some of the time that it watches."""
 COMPARE_FAIL = "--benchmark-compare-fail"
 
 
@@ -39,11 +44,18 @@ def add(parser: pytest.Parser) -> None:
         default=None,
         help=f"where reports and the journal go, or {NO_REPORTS!r}; default: the ini value lmbench_reports (reports)",
     )
-    group.addoption("--lmbench-hz", type=float, default=20.0, metavar="HZ", help="samples of resource use per second (20)")
+    group.addoption("--lmbench-hz", type=_rate, default=20.0, metavar="HZ", help="samples of resource use per second (20)")
     parser.addini("lmbench_reports", "folder of the reports and the journal, relative to rootdir", default="reports")
     add_repin(group)
     add_contention(group, parser)
     add_gate(parser)
+
+
+def _rate(text: str) -> float:
+    try:
+        return number(text, high=FASTEST_HZ, above=True)
+    except Unreadable as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def reports_folder(config: pytest.Config) -> Path | None:
@@ -103,4 +115,4 @@ def _every_compare_fail(config: pytest.Config) -> None:
 
 def _is_argument(config: pytest.Config, value: str) -> bool:
     path = config.invocation_params.dir / value.split("::", maxsplit=1)[0]
-    return path.is_dir() or (path.is_file() and path.suffix != ".json")
+    return is_folder(path) or (is_file(path) and path.suffix != ".json")

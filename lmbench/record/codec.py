@@ -35,7 +35,9 @@ def from_json(data: Mapping[str, Any]) -> Record:
             "read it with the lmbench that wrote it, or update lmbench"
         )
     if absent := [name for name in ("metrics", "series", "notes") if name not in data]:
-        raise StoreError(f"found a damaged record (without {absent[0]}); expected schema version {SCHEMA_VERSION}; rerun the case")
+        raise StoreError(
+            f"found a damaged record (without {absent[0]}); expected schema version {SCHEMA_VERSION}; rerun the case"
+        )
     try:
         return made(Record, data)
     except Unreadable as error:

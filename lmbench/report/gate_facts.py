@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lmbench.base.errors import StoreError, Unreadable
+from lmbench.base.typed import made
 from lmbench.base.units import duration
 
 ANSWERS = {None: "not finished", 0: "OK", 1: "NOT OK", 2: "INTERRUPTED", 8: "NOT DECIDED", 129: "INTERRUPTED", 143: "INTERRUPTED"}
@@ -48,8 +50,10 @@ class GateFacts:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> GateFacts:
         """The inverse of `to_json`."""
-        lists = ("problems", "fail_on", "cut_short", "unpaired")
-        return cls(**{**data, **{name: tuple(data.get(name, ())) for name in lists}})
+        try:
+            return made(cls, data, "gate")
+        except Unreadable as error:
+            raise StoreError(f"found damaged facts of a gate ({error.found}); expected {error.expected}") from error
 
     def headline(self, tally: str) -> str:
         """'gate OK: abc against origin/main (def): 8 cases: 8 ok; 5 paired, 3 cleared by stored runs; 8 pairs in 20 s'."""

@@ -9,8 +9,9 @@ from functools import cached_property
 import numpy as np
 
 from lmbench.backends.artifact import Artifact
-from lmbench.base.errors import Unavailable
+from lmbench.base.errors import Unavailable, Unreadable
 from lmbench.base.files import write_atomically
+from lmbench.base.json_text import read_object
 from lmbench.base.seams import Compression, LanguageModel
 from lmbench.base.threads import ThreadBudget, thread_budget
 from lmbench.base.units import pretty
@@ -127,7 +128,10 @@ def making_s(artifact: Artifact, took_s: float) -> float | None:
     kept = artifact.folder / "making.json"
     if artifact.built:
         write_atomically(kept, json.dumps({"export_s": took_s}))
-    return float(json.loads(kept.read_text(encoding="utf-8"))["export_s"]) if kept.exists() else None
+    try:
+        return float(read_object(kept)["export_s"])
+    except (Unreadable, KeyError, TypeError, ValueError):
+        return None
 
 
 def describe(builder: CaseBuilder) -> dict[str, object]:

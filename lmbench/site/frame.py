@@ -11,7 +11,10 @@ from pathlib import Path, PurePosixPath
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from lmbench import __version__
+from lmbench.base.errors import Unreadable
 from lmbench.base.files import write_atomically
+from lmbench.base.json_text import read_object
+from lmbench.base.reading import is_file
 from lmbench.base.units import pretty, pretty_change
 from lmbench.report.layout import about
 from lmbench.site.nouns import Page
@@ -94,11 +97,11 @@ def _assets() -> Iterable[tuple[str, bytes | str]]:
 def _clear(folder: Path, written: Sequence[str]) -> None:
     """Only what a manifest of this folder names, and only below it."""
     try:
-        before = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        before = read_object(folder / MANIFEST)["files"]
+    except (Unreadable, KeyError):
         return
     kept, inside = set(written), folder.resolve()
     for name in before if isinstance(before, list) else ():
         path = (folder / str(name)).resolve()
-        if name not in kept and path.is_relative_to(inside) and path.is_file():
+        if name not in kept and path.is_relative_to(inside) and is_file(path):
             path.unlink()

@@ -85,10 +85,15 @@ class Part:
     """What is wrong with files that could not be read."""
 
     def take(self, run: StoredRun) -> None:
-        """One more run; its records that only tested correctness do not count."""
+        """One more run; its records that only tested correctness do not count. A damaged verdict leaves the run out."""
         place = len(self.runs)
+        try:
+            latest_of = [*_latest(run)]
+        except StoreError as error:
+            self.problems.append(f"{run.path}: {error}")
+            return
         self.runs.append(replace(run, records=(), verdicts=(), collected=()))
-        for latest in _latest(run):
+        for latest in latest_of:
             self._see(latest)
         for record in run.records:
             if record.mode != ONCE:
@@ -168,7 +173,7 @@ def gather(
         declared_runs=_reduced(light, table.values(), current, lambda trail: chain.from_iterable(trail.declared)),
         changes=tuple(changes),
         nightly=tuple(nightly),
-        problems=tuple(problems),
+        problems=tuple(dict.fromkeys([*problems, *whole.problems])),
     )
 
 

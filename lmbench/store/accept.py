@@ -13,7 +13,7 @@ from lmbench.base.files import exclusive
 from lmbench.record.record import FULL, OK, Record
 from lmbench.store.files import StoredFile, save
 from lmbench.store.plain import read_tests
-from lmbench.store.runs import RUN_SCHEMA_VERSION, StoredRun, damaged
+from lmbench.store.runs import RUN_SCHEMA_VERSION, StoredRun, damaged, read_json_file
 
 ACCEPTED, REJECTED_BECAUSE = "accepted", "rejected_because"
 """Keys of a run's own data: what `lmbench baseline accept` writes, and why the session kept the run apart."""
@@ -83,10 +83,7 @@ def acceptance_of(info: Mapping[str, Any]) -> Acceptance | None:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise damaged(path, f"what is not JSON ({error})") from error
+    data = read_json_file(path)
     if not isinstance(data, dict) or not isinstance(data.get("lmbench", {}), dict):
         raise damaged(path, "JSON without a run")
     return data

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lmbench.base.errors import StoreError
+from lmbench.base.numbers import MOST_CHARS
+from lmbench.base.reading import is_file
 from lmbench.record.record import FULL, OK, Record
 from lmbench.store.files import list_runs, number_of
 from lmbench.store.renames import NO_RENAMES, Renames
@@ -70,7 +72,7 @@ def only(
 
     Raises StoreError when nothing matches or the file cannot be read.
     """
-    paths = [Path(which)] if Path(which).is_file() else _matching(list_runs(storage, machine_id), which)
+    paths = [Path(which)] if is_file(Path(which)) else _matching(list_runs(storage, machine_id), which)
     if not paths:
         known = ", ".join(path.name for path in list_runs(storage, machine_id)[:10]) or "none"
         raise StoreError(f"no stored run matches {which!r} under {storage}; the newest are: {known}; give a number or a path")
@@ -82,7 +84,7 @@ def only(
 
 def _matching(paths: Iterable[Path], which: str) -> list[Path]:
     folder, _, prefix = which.rpartition("/")
-    number = int(prefix) if prefix.isdecimal() else None
+    number = int(prefix) if prefix.isdecimal() and len(prefix) <= MOST_CHARS else None
     return [
         path
         for path in paths

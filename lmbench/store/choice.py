@@ -8,6 +8,8 @@ from itertools import groupby
 from pathlib import Path
 
 from lmbench.base.errors import StoreError
+from lmbench.base.numbers import MOST_CHARS
+from lmbench.base.reading import is_file
 from lmbench.store.files import IMPORTED, StoredFile, list_all
 from lmbench.store.runs import StoredRun, read_run
 
@@ -23,12 +25,12 @@ def chosen(storage: Path, which: str, left_out: Callable[[str], None]) -> Path:
     """
     match = LAST.fullmatch(which)
     if match:
-        back = int(match[1] or 0)
+        back = int((match[1] or "0")[:MOST_CHARS])
         newest = newest_runs(storage, back + 1, left_out)
         if len(newest) <= back:
             raise StoreError(f"found {len(newest)} stored runs under {storage}; expected at least {back + 1} for {which!r}")
         return newest[back].path
-    if not which.isdecimal() and Path(which).is_file():
+    if not which.isdecimal() and is_file(Path(which)):
         return Path(which)
     files = list_all(storage)
     paths = [file.path for file in files if _meant(file, which)]
@@ -66,7 +68,7 @@ def _readable(paths: Iterator[Path], left_out: Callable[[str], None]) -> Iterato
 
 
 def _meant(file: StoredFile, which: str) -> bool:
-    if which.isdecimal():
+    if which.isdecimal() and len(which) <= MOST_CHARS:
         return file.number == int(which)
     folder, _, prefix = which.rpartition("/")
     return bool(prefix) and file.path.name.startswith(prefix) and folder in file.path.parent.as_posix()

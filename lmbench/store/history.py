@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lmbench.base.errors import StoreError
+from lmbench.base.errors import StoreError, Unreadable
 from lmbench.base.files import append_line, exclusive
+from lmbench.base import json_text
+from lmbench.base.reading import read_bytes
+from lmbench.base.typed import made
 
 HISTORY_VERSION, RETIRE_VERSION = 1, 2
 
@@ -131,22 +134,26 @@ def read_history(path: Path) -> History:
     if not path.exists():
         return History()
     entries = _Entries()
-    lines = path.read_text(errors="replace", encoding="utf-8").split("\n")
+    try:
+        lines = read_bytes(path).decode(errors="replace").split("\n")
+    except Unreadable as error:
+        raise StoreError(f"{path}: found {error.found}; expected the history of nightly runs") from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            entry = json.loads(line)
-        except ValueError as error:
+            entry = json_text.loads(line)
+        except Unreadable as error:
             if number == len(lines):
                 break
-            raise _damaged(path, number, f"what is not JSON ({error})") from error
+            raise _damaged(path, number, error.found) from error
         if not isinstance(entry, dict):
             raise _damaged(path, number, f"{line[:40]!r}, which is not a JSON object")
         try:
             _fold(entry, entries)
         except (KeyError, TypeError, ValueError) as error:
-            raise _damaged(path, number, f"an entry that does not fit ({error!r})") from error
+            what = error.found if isinstance(error, Unreadable) else f"an entry that does not fit ({error!r})"
+            raise _damaged(path, number, what) from error
     return History(
         pins=tuple(entries.pins),
         nights=tuple(entries.nights),
@@ -170,19 +177,15 @@ def _fold(entry: dict[str, Any], entries: _Entries) -> None:
     if version not in (HISTORY_VERSION, RETIRE_VERSION):
         raise ValueError(f"schema version {version}; this lmbench reads {HISTORY_VERSION} and {RETIRE_VERSION}")
     if kind == "pin":
-        entries.pins.append(Pin(**entry))
+        entries.pins.append(made(Pin, entry))
     elif kind == "night":
-        entries.nights.append(Night(**{**entry, "cells": _cells(entry["cells"])}))
+        entries.nights.append(made(Night, entry))
     elif kind == "bridge":
-        entries.bridges.append(Bridge(**{**entry, "cells": _cells(entry["cells"])}))
+        entries.bridges.append(made(Bridge, entry))
     elif kind == "retire":
-        entries.retired.append(Retirement(**entry))
+        entries.retired.append(made(Retirement, entry))
     else:
         raise ValueError(f"kind {kind!r}")
-
-
-def _cells(data: Sequence[Mapping[str, Any]]) -> tuple[CellRatio, ...]:
-    return tuple(CellRatio(**cell) for cell in data)
 
 
 def _append(path: Path, kind: str, content: Mapping[str, Any], *, version: int = HISTORY_VERSION) -> None:
@@ -215,8 +218,8 @@ def _mend(path: Path) -> None:
 
 def _is_json(line: bytes) -> bool:
     try:
-        json.loads(line)
-    except ValueError:
+        json_text.loads(line)
+    except Unreadable:
         return False
     return True
 

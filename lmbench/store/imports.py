@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from lmbench.base.digest import digest
-from lmbench.base.errors import StoreError
+from lmbench.base.errors import StoreError, Unreadable
 from lmbench.base.files import exclusive
+from lmbench.base.reading import open_bytes
 from lmbench.record.codec import to_json
 from lmbench.record.record import ERROR, Record
 from lmbench.store.files import IMPORTED, number_of, save
@@ -139,5 +140,8 @@ def _file(run: StoredRun, records: Collection[Record]) -> dict[str, Any]:
 
 def _is_journal(path: Path) -> bool:
     """Whether `path` begins as a journal does; other line files (histories) lie in the same folders."""
-    with path.open("rb") as stream:
-        return stream.read(len(_JOURNAL[0])).startswith(_JOURNAL)
+    try:
+        with open_bytes(path) as stream:
+            return stream.read(len(_JOURNAL[0])).startswith(_JOURNAL)
+    except Unreadable:
+        return False

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmbench.base.errors import StoreError
+from lmbench.base import json_text
+from lmbench.base.errors import StoreError, Unreadable
 from lmbench.base.files import write_atomically
+from lmbench.base.reading import read_bytes
 from lmbench.record.codec import from_json, to_json
 from lmbench.record.record import FULL, OK, Record
 from lmbench.store.runs import StoredRun, read_run
@@ -51,7 +53,7 @@ class Kept:
             run=str(data["run"]),
             at=str(data["at"]),
             record=None if record is None else from_json(record),
-            verdicts=tuple(data["verdicts"]),
+            verdicts=tuple(dict(verdict) for verdict in data["verdicts"]),
         )
 
 
@@ -92,18 +94,18 @@ def newest(entries: Iterable[Kept]) -> dict[str, Kept]:
 def read_latest(path: Path) -> list[Kept]:
     """The entries in `path`; none when it does not exist. Raises StoreError for a file that cannot be understood."""
     try:
-        data = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+        if not path.exists():
+            return []
+        data = json_text.loads(read_bytes(path))
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror}); expected the newest values of a suite") from error
-    except ValueError as error:
-        raise _damaged(path, f"what is not JSON ({error})") from error
+    except Unreadable as error:
+        raise _damaged(path, error.found) from error
     try:
         if data["schema_version"] != LATEST_VERSION:
             raise _damaged(path, f"schema version {data['schema_version']!r}; this lmbench reads {LATEST_VERSION}")
         return [Kept.from_json(entry) for entry in data["cases"]]
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(path, repr(error)) from error
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lmbench.store.runs import damaged
+from lmbench.store.runs import damaged, read_json_file
 
 MACHINE_KEYS = ("machine_class", "machine", "system")
 CPU_KEYS = ("brand_raw", "count", "arch")
@@ -29,10 +28,7 @@ def read_tests(path: Path) -> tuple[PlainTest, ...]:
     """The plain tests of a run file; a journal has none. Raises StoreError when the file cannot be read as JSON."""
     if path.suffix == ".jsonl":
         return ()
-    try:
-        file = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise damaged(path, f"what cannot be read ({error})") from error
+    file = read_json_file(path)
     if not isinstance(file, dict) or not isinstance(file.get("benchmarks", []), list):
         raise damaged(path, "JSON without a list of benchmarks")
     return tuple(plain_tests(file))
@@ -62,7 +58,7 @@ def _test(entry: Mapping[str, object], machine: Mapping[str, str]) -> PlainTest 
     if isinstance(extra, Mapping) and "lmbench" in extra:
         return None
     median, rounds = (stats.get(key) for key in ("median", "rounds")) if isinstance(stats, Mapping) else (None, None)
-    if not isinstance(median, int | float) or not math.isfinite(median):
+    if isinstance(median, bool) or not isinstance(median, int | float) or not math.isfinite(median):
         return None
     return PlainTest(
         node_id=str(entry.get("fullname") or entry.get("name")),

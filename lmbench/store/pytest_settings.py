@@ -18,6 +18,7 @@ from pathlib import Path
 from iniconfig import IniConfig, ParseError
 
 from lmbench.base.errors import StoreError
+from lmbench.base.reading import read_text
 
 OPTION = "--benchmark-storage"
 ENVIRONMENT = "PYTEST_ADDOPTS"
@@ -126,7 +127,7 @@ def _load(file: Path) -> Mapping[str, object] | None:
         if file.suffix == ".toml":
             return _of_toml(file)
         sections = IniConfig(str(file))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ParseError) as error:
+    except (OSError, ValueError, RecursionError, ParseError) as error:
         raise StoreError(f"{file}: cannot be read ({error}); pytest's configuration says where runs are stored") from error
     name = "tool:pytest" if file.suffix == ".cfg" else "pytest"
     if name in sections:
@@ -135,7 +136,7 @@ def _load(file: Path) -> Mapping[str, object] | None:
 
 
 def _of_toml(file: Path) -> Mapping[str, object] | None:
-    document: Mapping[str, object] = tomllib.loads(file.read_text(encoding="utf-8"))
+    document: Mapping[str, object] = tomllib.loads(read_text(file))
     native = int(version("pytest").partition(".")[0]) >= TOML_SINCE
     if file.name in ("pytest.toml", ".pytest.toml"):
         return (_table(document, "pytest") or {}) if native else None

@@ -86,7 +86,9 @@ def _included(document: Document, shown_as: str) -> list[str]:
     names = [value] if isinstance(value, str) else value
     if isinstance(names, list) and all(isinstance(name, str) for name in names):
         return names
-    _refused(document, shown_as, document.place((INCLUDE,), shown_as).line, repr(value)[:80], "a file name or a list of file names")
+    _refused(
+        document, shown_as, document.place((INCLUDE,), shown_as).line, repr(value)[:80], "a file name or a list of file names"
+    )
     return []
 
 

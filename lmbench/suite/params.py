@@ -9,7 +9,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializerFu
 from lmbench.base.numbers import LARGEST, LONGEST_S, MOST_COUNT, MOST_SEED, SMALLEST
 
 
-
 def _no_boolean(value: Any) -> Any:
     """YAML's `yes` and `on` are true, which pydantic would take for 1."""
     if isinstance(value, bool):
@@ -69,7 +68,9 @@ class TrainingStepParams(Params):
 class DataParallelParams(Params):
     """`data_parallel`: one model in several processes that average their gradients, beside one process alone."""
 
-    processes: Annotated[Whole, Field(ge=2, le=MOST_COUNT)] = Field(2, description="processes, each with a copy of the model (on cuda, a device)")
+    processes: Annotated[Whole, Field(ge=2, le=MOST_COUNT)] = Field(
+        2, description="processes, each with a copy of the model (on cuda, a device)"
+    )
     batch: Count = Field(8, description="sequences per optimizer step and process: all together take `processes` times as many")
     tokens: Count = Field(64, description="tokens per sequence")
     precision: Literal["fp32", "bf16-autocast"] = Field("fp32", description="arithmetic of forward and backward")

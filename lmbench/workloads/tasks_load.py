@@ -17,6 +17,7 @@ from jinja2 import TemplateError
 from yaml import YAMLError
 
 from lmbench.base.errors import Unavailable, WorkloadError
+from lmbench.base.reading import is_file
 from lmbench.base.registry import nearest
 from lmbench.data import items
 from lmbench.data.items import Choice, Cloze
@@ -115,7 +116,7 @@ def _load(manager: Any, name: str, source: Source, beside: Path) -> Mapping[str,
         found: Mapping[str, dict[str, Any]] = manager.load([BUILT_IN[name](source)])
         return found
     file = name.endswith(TASK_FILES)
-    if file and not (beside / name).is_file():
+    if file and not is_file(beside / name):
         raise WorkloadError(f"found task file {name!r}, which is not in {beside.resolve()}; expected a task's YAML file there")
     if not file and name not in manager.all_tasks:
         hint = nearest(name, [*BUILT_IN, *manager.all_tasks])

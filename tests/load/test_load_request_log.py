@@ -30,7 +30,7 @@ def log(index: int = 0, **values: object) -> RequestLog:
 LOGS = st.lists(
     st.builds(
         RequestLog,
-        request=st.builds(Request, index=st.integers(0), step=st.integers(0, 99), scheduled_s=MOMENT, sent_s=MOMENT),
+        request=st.builds(Request, index=st.integers(0, 2**53), step=st.integers(0, 99), scheduled_s=MOMENT, sent_s=MOMENT),
         status=st.sampled_from([PENDING, *ENDS]),
         started_s=MAYBE,
         first_byte_s=MAYBE,

@@ -84,7 +84,7 @@ def test_external_weights_are_part_of_the_digest(tmp_path: Path, corpus: Corpus)
     (tmp_path / "m.data").write_bytes(data)
     assert build("mine", {"path": str(path)}, corpus, 0).facts.weights_digest != outside.facts.weights_digest
     (tmp_path / "m.data").unlink()
-    with pytest.raises(SubjectError, match=r"m\.data, which does not exist"):
+    with pytest.raises(SubjectError, match=r"m\.data', which is not there"):
         build("mine", {"path": str(path)}, corpus, 0)
 
 
@@ -123,3 +123,21 @@ def test_wrong_options_and_files_are_refused(tmp_path: Path, corpus: Corpus) -> 
     assert build("mine", {"path": path, "vocab_size": 300}, corpus, 0).facts.vocab_size == 300
     with pytest.raises(ConfigError, match="at most the 40"):
         build("mine", {"path": path, "vocab_size": 40}, corpus, 0)
+
+
+def test_weights_outside_the_folder_are_refused(tmp_path: Path, corpus: Corpus) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    write(folder / "m.onnx", [IDS], [LOGITS], [GATHER])
+    onnx.save(
+        onnx.load(str(folder / "m.onnx")), str(folder / "m.onnx"), save_as_external_data=True, location="m.data", size_threshold=0
+    )
+    (folder / "m.data").rename(tmp_path / "m.data")
+    (folder / "m.data").symlink_to(tmp_path / "m.data")
+    for location in ("m.data", "../m.data", str(tmp_path / "m.data")):
+        graph = onnx.load(str(folder / "m.onnx"), load_external_data=False)
+        for tensor in graph.graph.initializer:
+            next(entry for entry in tensor.external_data if entry.key == "location").value = location
+        (folder / "n.onnx").write_bytes(graph.SerializeToString())
+        with pytest.raises(SubjectError, match=r"keeps weights elsewhere.*expected (the name of )?a file in"):
+            build("mine", {"path": str(folder / "n.onnx")}, corpus, 0)

@@ -133,7 +133,10 @@ def test_imports_are_no_baselines(tmp_path: Path) -> None:
             json.dumps(run_json([record()])).replace(f'"machine_class": "{MACHINE}"', '"machine_class": "../.."'),
             r"no folder's name",
         ),
-        (json.dumps(run_json([record()])).replace(f'"machine_class": "{MACHINE}"', '"machine_class": 3'), "3 as record.machine_class"),
+        (
+            json.dumps(run_json([record()])).replace(f'"machine_class": "{MACHINE}"', '"machine_class": 3'),
+            "3 as record.machine_class",
+        ),
         (json.dumps(run_json([replace(record(), wall_s=4321.5)])).replace("4321.5", "NaN"), "nan as records"),
         (json.dumps(run_json([record()])).replace('"timer_overhead_s": 6.1e-08', '"timer_overhead_s": NaN'), "nan as lmbench"),
     ],
