@@ -8,6 +8,7 @@ import click
 from rich.table import Table
 
 from lmbench.base.errors import StoreError
+from lmbench.base.numbers import MOST_CHARS
 from lmbench.base.reading import is_file
 from lmbench.base.units import pretty_change
 from lmbench.cli.numbers import whole
@@ -107,7 +108,7 @@ def accept(number: str, reason: str, cases: tuple[str, ...], metrics: tuple[str,
     place, folder = machine_runs(storage)
     if storage is None and not list_all(folder):
         nothing(place, folder)
-    file = rejected_run(folder, int(number) if number.isdecimal() else Path(number))
+    file = rejected_run(folder, int(number) if number.isdecimal() and len(number) <= MOST_CHARS else Path(number))
     run = read_run(file.path)
     regressed = [one for one in map(Verdict.from_json, run.verdicts) if one.outcome == REGRESSED]
     meant = [one for one in regressed if (not cases or one.node_id in cases) and (not metrics or one.metric in metrics)]

@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from lmbench.base.numbers import MOST_CHARS
 from lmbench.base.printing import printable
 
 BARE_COMPARE = pytest.StashKey[bool]()
@@ -99,7 +100,7 @@ def _matching(which: str, folder: Path, known: list[Path]) -> list[Path]:
 
     from lmbench.store.files import number_of
 
-    if which.isdecimal():
+    if which.isdecimal() and len(which) <= MOST_CHARS:
         return [path for path in known if number_of(path) == int(which)]
     try:
         return list(FileStorage(str(folder), None, get_machine_id()).query(which))

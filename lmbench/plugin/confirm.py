@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from lmbench.base.numbers import MOST_CHARS
 from lmbench.compare.contention import BOUND, calm
 from lmbench.compare.tripwire import MAX_HEADS
 from lmbench.measure.clock import CLOCK, Clock
@@ -41,7 +42,7 @@ def contention_bound(config: pytest.Config) -> float:
     if text == OFF:
         return math.inf
     try:
-        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1) if len(text) <= MOST_CHARS else math.nan
     except ValueError:
         value = math.nan
     if not 0 <= value <= 1:
