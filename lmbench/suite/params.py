@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from lmbench.base.numbers import LARGEST, LONGEST_S, MOST_COUNT, MOST_SEED, SMALLEST
 
@@ -166,7 +174,7 @@ class StressParams(Params):
     max_steps: Count = Field(8, description="at most this many steps")
     step_s: Seconds = Field(4.0, description="length of a step in seconds")
     recovery_s: Seconds = Field(4.0, description="seconds at the first rate after the ramp, to see it recover")
-    resolution: Annotated[float, Field(gt=0, lt=10)] = Field(
+    resolution: Annotated[Number, Field(gt=0, lt=10)] = Field(
         0.1, description="after the ramp: finer rates until the one that broke is at most this share above the one that held"
     )
     slo: Slo | None = Field(None, description="empty: latency_s at 5 times the unloaded median, attainment 0.95")
