@@ -16,8 +16,8 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from lmbench.base.digest import digest
-from lmbench.base.files import IN_THE_WAY, UNWRITABLE
 from lmbench.base.errors import Unreadable
+from lmbench.base.files import IN_THE_WAY, UNWRITABLE
 from lmbench.base.json_text import read_object
 from lmbench.base.scratch import remove, scratch
 

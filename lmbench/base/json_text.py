@@ -66,21 +66,21 @@ def _depth(raw: bytes) -> int:
         return 0
     escaped = raw.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in raw else raw
     brackets = _TEXT.sub(b"", escaped.translate(None, _NOT_STRUCTURE))
-    for level in range(DEEPEST + 1):
+    for level in range(DEEPEST + 2):
         if not brackets:
             return level
         before = len(brackets)
         brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
         if len(brackets) == before:
-            return level  # brackets that do not match: the parser says where
-    return DEEPEST + 1 if brackets else DEEPEST
+            return level + before  # brackets that do not match, each perhaps within the one before
+    return DEEPEST + 1
 
 
 def _with_constants(raw: bytes) -> Any:
     try:
         value = json.loads(raw.decode(), parse_int=_whole, parse_float=_number)
         return json.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Unreadable(f"what is not JSON ({error})", _EXPECTED, getattr(error, "lineno", None)) from error
 
 

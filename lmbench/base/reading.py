@@ -61,12 +61,11 @@ def open_bytes(path: Path, most: int = STORED_BYTES) -> BinaryIO:
         raise _refused(error) from error
     except ValueError as error:
         raise Unreadable(f"a path that cannot be ({error})", "the path of a file") from error
-    stream = os.fdopen(descriptor, "rb")
     about = os.fstat(descriptor)
     kind = next((name for fits, name in _KINDS if fits(about.st_mode)), None)
     if kind is None and about.st_size <= most:
-        return stream
-    stream.close()
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
     raise _too_large(about.st_size, most) if kind is None else Unreadable(kind, "a regular file")
 
 

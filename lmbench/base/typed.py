@@ -18,7 +18,8 @@ _WHOLE = 2**63
 
 def made(kind: type[T], data: object, at: str = "") -> T:
     """A `kind` of the object `data`, lists as tuples; raises Unreadable, with the place, for what does not fit."""
-    value: T = _of_dataclass(kind)(data, at or kind.__name__.lower())
+    found: Any = kind
+    value: T = _of_dataclass(found)(data, at or kind.__name__.lower())
     return value
 
 

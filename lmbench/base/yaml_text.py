@@ -154,11 +154,11 @@ def _measure(text: str) -> None:
     """Pass over the events of `text` without keeping them, and raise Unreadable beyond the bounds."""
     found = _Measured()
     for event in yaml.parse(text, Loader=LOADER):
-        line = event.start_mark.line + 1
+        line = 1 if event.start_mark is None else event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent):
             if any(one.anchor == event.anchor for one in found.open):
                 raise Unreadable(f"the anchor {event.anchor!r} within itself", "values that end", line)
-            found.add(*found.anchors.get(event.anchor, (1, 0)), line)
+            found.add(*found.anchors.get(str(event.anchor), (1, 0)), line)
         elif isinstance(event, yaml.ScalarEvent):
             nodes = 1 + len(event.value) // NODE_CHARS
             if event.anchor is not None:

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lmbench.capacity.plan_file import NotNegative, Positive, Selection, load_as
-from lmbench.suite.params import Count, Number, Params
+from lmbench.capacity.plan_file import NotNegative, Selection, load_as
+from lmbench.suite.params import Count, Number, Params, Positive
 
 
 class TrainingOption(Selection):

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar
 
 from lmbench.base.errors import ConfigError, Problem
-from lmbench.base.numbers import LARGEST, LONGEST_S, MOST_CHARS, MOST_COUNT, SMALLEST
+from lmbench.base.numbers import LARGEST, LONGEST_S, MOST_CHARS, MOST_COUNT, SMALLEST, shown
 from lmbench.base.registry import nearest
 
 T = TypeVar("T")
 MOST_LINE = 10_000
+MOST_LEVEL = 1e60
+"""The end of a ramp that is never reached may lie far beyond any rate."""
+AROUND = 100
+"""Characters of a line that a message shows before and after the place of a fault."""
 LEAST_FACTOR = 1.0001
 """Of a geometric series, which would else have millions of steps."""
 _NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
@@ -210,9 +214,10 @@ def _pointed(text: str, key: str, misses: Sequence[_Miss]) -> ConfigError:
     far = max(misses, key=lambda miss: miss.reach)
     expected = " or ".join(dict.fromkeys(miss.expected for miss in misses if miss.reach == far.reach))
     rest = re.match(r"\s*([^\s,]+|,)?", text[far.at :])
-    found = far.found or (repr(rest[1]) if rest and rest[1] else "the end")
+    found = far.found or (shown(rest[1]) if rest and rest[1] else "the end")
     at = far.at + (len(rest[0]) - len(rest[1]) if rest and rest[1] else 0)
-    hint = "\n".join([far.hint, f"    {text}", f"    {' ' * at}^"])
+    first = max(0, at - AROUND)
+    hint = "\n".join([far.hint, f"    {text[first : at + AROUND]}", f"    {' ' * (at - first)}^"])
     return ConfigError([Problem(file=key, line=None, key=f"column {at + 1}", found=found, expected=expected, hint=hint)])
 
 
@@ -284,7 +289,7 @@ _COUNT = _counts("a whole number above 0")
 KINDS: Mapping[str, Kind] = {
     "rate": _RATE,
     "rates": _series(_RATE),
-    "level": _rates("a rate such as 0, 20/s or 90/min", lambda value: value == 0 or SMALLEST <= value <= LARGEST),
+    "level": _rates("a rate such as 0, 20/s or 90/min", lambda value: value == 0 or SMALLEST <= value <= MOST_LEVEL),
     "count": _COUNT,
     "counts": _series(_COUNT),
     "range": Kind(read=_range, write=lambda ends: str(ends[0]) if ends[0] == ends[1] else f"{ends[0]}..{ends[1]}"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
+from lmbench.base.numbers import LARGEST
 from lmbench.load.arrivals import Schedule
 from lmbench.load.shapes import HOLD, RAMP, RECOVERY, SPIKE, Passed, Step
 from lmbench.load.traces import Trace
@@ -128,8 +129,8 @@ class Slope(Profile):
     pieces: int = RAMP_PIECES
 
     def __post_init__(self) -> None:
-        if not (self.start >= 0 and self.end >= 0 and self.start != self.end):
-            raise ValueError(f"found rates {self.start:g}..{self.end:g}; expected two different ones")
+        if not (0 <= min(self.start, self.end) < max(self.start, self.end) <= LARGEST):
+            raise ValueError(f"found rates {self.start:g}..{self.end:g}; expected two different ones, up to {LARGEST:g}")
         _few(self.pieces)
 
     @property

@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lmbench.base import json_text
 from lmbench.base.errors import StoreError, Unreadable
 from lmbench.base.files import append_line, exclusive
-from lmbench.base import json_text
 from lmbench.base.reading import read_bytes
 from lmbench.base.typed import made
 

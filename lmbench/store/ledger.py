@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from lmbench.base.catalogue import METRICS
 from lmbench.base.errors import ConfigError, Problem, Unreadable
 from lmbench.base.files import exclusive, write_atomically
-from lmbench.base.numbers import LARGEST
+from lmbench.base.numbers import LARGEST, MOST_CHARS
 from lmbench.base.reading import read_text
 from lmbench.base.registry import nearest
 from lmbench.base.yaml_text import compose, line_of, plain
@@ -42,7 +42,7 @@ class Change:
 
 def _share(value: Any) -> Any:
     """'+12%' or 0.12; anything else is left for pydantic to refuse."""
-    if isinstance(value, str) and value.strip().endswith("%"):
+    if isinstance(value, str) and len(value) <= MOST_CHARS and value.strip().endswith("%"):
         try:
             return float(value.strip()[:-1]) / 100
         except ValueError:

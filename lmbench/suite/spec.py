@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, ConfigDict, Field, create_model
 
+from lmbench.base.numbers import MOST_CHARS
 from lmbench.suite.params import Number, Params, Seconds, Seed, Threads
 from lmbench.suite.schemas import WORKLOAD_PARAMS
 
@@ -25,7 +26,7 @@ def _one_or_many(value: Any) -> Any:
 
 def _tolerance(value: Any) -> Any:
     """'5%' or 0.05; anything else is left for pydantic to refuse."""
-    if isinstance(value, str) and value.strip().endswith("%"):
+    if isinstance(value, str) and len(value) <= MOST_CHARS and value.strip().endswith("%"):
         try:
             return float(value.strip()[:-1]) / 100
         except ValueError:

@@ -98,4 +98,5 @@ def inputs(draw: st.DrawFn, target: Target) -> bytes:
     if target.kind == "json":
         return _json_bytes(draw(_replaced(json.loads(example))))
     lines = [json.loads(line) for line in example.splitlines()]
-    return b"\n".join(map(_json_bytes, [*draw(_replaced(lines))] if lines else [])) + b"\n" if lines else example
+    changed = draw(_replaced(lines))
+    return b"".join(_json_bytes(line) + b"\n" for line in (changed if isinstance(changed, list) else [changed]))
