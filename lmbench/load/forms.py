@@ -13,12 +13,10 @@ from lmbench.base.numbers import LARGEST, LONGEST_S, MOST_CHARS, MOST_COUNT, SMA
 from lmbench.base.registry import nearest
 
 T = TypeVar("T")
-MOST_LEVEL = 1e60
-"""The end of a ramp that is never reached may lie far beyond any rate."""
 MOST_LINE, AROUND = 10_000, 100
 """Characters of a line, and of what a message shows of it before and after a fault."""
-LEAST_FACTOR = 1.0001
-"""Of a geometric series, which would else have millions of steps."""
+MOST_LEVEL, LEAST_FACTOR = 1e60, 1.0001
+"""Of a ramp: an end that is never reached may lie far beyond any rate; smaller factors would make millions of steps."""
 _NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 _PER = re.compile(r"/[a-z]*")
 _WORD = re.compile(r"[a-z][a-z-]*")
