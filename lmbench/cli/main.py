@@ -86,7 +86,7 @@ def main() -> None:
             say(f"lmbench: {error}", err=True)
             sys.exit(USAGE_ERROR)
         except (OSError, UnicodeError) as error:
-            click.echo(f"lmbench: {_words(error)}", err=True)
+            say(f"lmbench: {_words(error)}", err=True)
             sys.exit(USAGE_ERROR)
         except SystemExit:
             if endings.status is None:
