@@ -189,7 +189,11 @@ def _read_json_data(path: Path) -> dict[str, Any]:
         raise damaged(path, "JSON without a list of benchmarks")
     data = file.get("lmbench")
     benchmarks = [entry for entry in file.get("benchmarks", []) if isinstance(entry, dict)]
-    records = [extra["lmbench"] for entry in benchmarks if "lmbench" in (extra := entry.get("extra_info") or {})]
+    extras = [entry.get("extra_info") or {} for entry in benchmarks]
+    failed = data.get("failed", []) if isinstance(data, dict) else []
+    if not isinstance(failed, list) or not all(isinstance(extra, dict) for extra in extras):
+        raise damaged(path, "extra_info that is no object, or failed cases that are no list")
+    records = [extra["lmbench"] for extra in extras if "lmbench" in extra]
     if not strict and (odd := json_text.constant_in({"lmbench": data, "records": records})):
         raise damaged(path, odd)
     if data is None:
@@ -197,7 +201,7 @@ def _read_json_data(path: Path) -> dict[str, Any]:
         return {"schema_version": RUN_SCHEMA_VERSION, "records": records, "run": run}
     if not isinstance(data, dict):
         raise damaged(path, "a key 'lmbench' that is not an object")
-    return {**data, "records": [*records, *data.get("failed", [])]}
+    return {**data, "records": [*records, *failed]}
 
 
 def _assemble(path: Path, data: Mapping[str, Any]) -> StoredRun:

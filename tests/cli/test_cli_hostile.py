@@ -39,6 +39,8 @@ DAMAGED: dict[str, str] = {
     "info": changed(lambda _, run: run["run"].update(suites=3)),
     "environment": changed(lambda _, run: run.update(environment={"git": "x"})),
     "skipped": changed(lambda _, run: run.update(skipped=[3])),
+    "failed": changed(lambda _, run: run.update(failed=3)),
+    "extra": json.dumps({**run_json([record("memory")]), "benchmarks": [{"extra_info": True}]}),
     "depth": "[" * 5000,
     "binary": "\x00\x01",
 }

@@ -54,7 +54,7 @@ def _replaced(draw: st.DrawFn, value: Any) -> Any:
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(list(places(changed))[:400]))
         if not path:
-            changed = draw(st.sampled_from([changed, [changed], *HOSTILE[:20]]))
+            changed = deepcopy(draw(st.sampled_from([changed, [changed], *HOSTILE[:20]])))
             continue
         holder = changed
         for key in path[:-1]:
@@ -65,7 +65,7 @@ def _replaced(draw: st.DrawFn, value: Any) -> Any:
         elif how == 1 and isinstance(holder, dict):
             holder[draw(st.sampled_from(["x", "", "a" * 300, "<<", "include", "\x00"]))] = holder.pop(path[-1])
         else:
-            holder[path[-1]] = draw(st.sampled_from(HOSTILE))
+            holder[path[-1]] = deepcopy(draw(st.sampled_from(HOSTILE)))
     return changed
 
 
