@@ -27,6 +27,8 @@ class Decidedness:
     cut_short: tuple[str, ...] = ()
     unpaired: tuple[str, ...] = ()
     """New, declared differently, or not able to run in the base."""
+    unmeasured: tuple[str, ...] = ()
+    """Cases that the session's own budget of time left out, so that there was nothing to compare."""
 
     @property
     def total(self) -> int:
@@ -34,8 +36,9 @@ class Decidedness:
 
     @property
     def share(self) -> float:
-        """Decided cases over all; 0 without cases."""
-        return len(self.decided) / self.total if self.total else 0.0
+        """Decided cases over all, those that were not measured included; 0 without cases."""
+        every = self.total + len(self.unmeasured)
+        return len(self.decided) / every if every else 0.0
 
 
 def decidedness(deciding: Mapping[str, Collection[str]], verdicts: Iterable[Verdict]) -> Decidedness:
@@ -53,20 +56,22 @@ def why_not_decided(found: Decidedness, *, required: float | None) -> str:
     """Why the gate as a whole is not decided, as one sentence; empty when it is.
 
     `required` is the share of cases that must be decided. Without it every case that has a counterpart in the base
-    must be, and at least one case must have one.
+    must be, and at least one case must have one; a case that was not measured is taken to have one.
     """
     if not found.total:
         return "no case was measured, so nothing was compared"
     if not found.decided and not found.cut_short:
         return f"nothing was compared: no case exists on both sides and works there ({listed(found.unpaired)})"
-    if required is None and not found.cut_short:
+    if required is None and not found.cut_short and not found.unmeasured:
         return ""
     if required is not None and found.share >= required:
         return ""
     wanted = "" if required is None else f", {required * 100:.4g} % required"
-    parts = [f"{len(found.decided)} of {found.total} cases decided{wanted}"]
+    parts = [f"{len(found.decided)} of {found.total + len(found.unmeasured)} cases decided{wanted}"]
     if found.cut_short:
         parts.append(f"the budget cut {len(found.cut_short)} short ({listed(found.cut_short)})")
+    if found.unmeasured:
+        parts.append(f"--lmbench-budget left {len(found.unmeasured)} unmeasured ({listed(found.unmeasured)})")
     if found.unpaired and required is not None:
         parts.append(f"{len(found.unpaired)} had nothing to compare with in the base ({listed(found.unpaired)})")
     return "; ".join(parts)

@@ -16,7 +16,7 @@ from lmbench.data.available import missing_data
 from lmbench.plan.case import Case
 from lmbench.plan.expand import expand
 from lmbench.plan.select import obstacle
-from lmbench.plugin.declared import SLOW, note_suite
+from lmbench.plugin.declared import note_suite
 from lmbench.plugin.feed import RecordedTime
 from lmbench.suite.load import SUFFIX, load
 
@@ -110,20 +110,3 @@ def _names(case: Case, repeats: int) -> list[str]:
     if repeats == 1:
         return [case.id]
     return [f"{case.id.removesuffix(']')}-{number}-{repeats}]" for number in range(1, repeats + 1)]
-
-
-def leave_out_slow(config: pytest.Config, items: list[pytest.Item]) -> int:
-    """Deselect cells tagged slow unless they were asked for; returns how many."""
-    if config.getoption("lmbench_slow") or SLOW in str(config.getoption("markexpr")) or _named(config):
-        return 0
-    slow = [item for item in items if CASE in item.stash and SLOW in item.stash[CASE].tags]
-    if slow:
-        dropped = set(slow)
-        items[:] = [item for item in items if item not in dropped]
-        config.hook.pytest_deselected(items=slow)
-    return len(slow)
-
-
-def _named(config: pytest.Config) -> bool:
-    """Node ids on the command line ask for exactly those cells."""
-    return any("::" in argument for argument in config.args)

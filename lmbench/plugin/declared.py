@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lmbench.plan.case import Case
+from lmbench.plugin.held import asked_for, held_by
 from lmbench.suite.document import Place
 from lmbench.suite.load import SUFFIX, Suite
 
 if TYPE_CHECKING:
     from lmbench.plugin.session import Run
-
-SLOW = "slow"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,9 +68,8 @@ def scope_json(run: Run) -> dict[str, Any]:
 
 
 def _left_out(config: pytest.Config, into: Declared) -> list[str]:
-    if config.getoption("lmbench_slow") or SLOW in str(config.getoption("markexpr", "")):
-        return []
-    return [name for name, case in into.cases.items() if SLOW in case.tags]
+    asked = asked_for(config)
+    return [name for name, case in into.cases.items() if (tag := held_by(case.tags)) and tag not in asked]
 
 
 def _measured_tests(config: pytest.Config) -> Iterator[str]:
@@ -92,6 +90,8 @@ def _named_tests(config: pytest.Config, argument: str) -> str:
 
 def _chosen_by(config: pytest.Config) -> Iterator[str]:
     """What kept some cases from running, as far as the session's options say."""
+    from lmbench.plugin.budget import BUDGET
+
     if any("::" in argument for argument in config.args):
         yield "cases named on the command line"
     for option, written in (("keyword", "-k"), ("markexpr", "-m")):
@@ -100,6 +100,8 @@ def _chosen_by(config: pytest.Config) -> Iterator[str]:
     for option, written in (("deselect", "--deselect"), ("lf", "--last-failed"), ("stepwise", "--stepwise")):
         if config.getoption(option, None):
             yield written
+    if (budget := config.stash.get(BUDGET, None)) is not None and budget.left:
+        yield budget.option
     session: Any = config.pluginmanager.get_plugin("session")
     if stopped := getattr(session, "shouldfail", False) or getattr(session, "shouldstop", False):
         yield f"pytest stopped: {stopped}"

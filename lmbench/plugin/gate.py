@@ -27,6 +27,7 @@ from lmbench.paired.numbers import Job
 from lmbench.paired.pair import Sides
 from lmbench.paired.trees import base_place, head_place, lend, worktree
 from lmbench.plan.expand import files_of
+from lmbench.plugin.budget import left_by_budget
 from lmbench.plugin.confirm import contention_bound
 from lmbench.plugin.endings import interruption
 from lmbench.plugin.gate_options import ALL, GateOptions, fail_on
@@ -91,6 +92,7 @@ class Gate:
         if self.options.history and not judgement.interrupted:
             self._remember(judgement)
         became = decidedness(deciding_of(cases, tests), self.run.verdicts)
+        became = replace(became, unmeasured=left_by_budget(self.config))
         self.run.gate_facts = self._facts(len(jobs), became, judgement, cost, shift)
         for node_id, verdicts in by_case(judgement.verdicts).items():
             self._report(node_id, verdicts)

@@ -52,7 +52,7 @@ VALUED = (
 )
 """Options that are also ini keys: name, what they take, what they do."""
 GATE = pytest.StashKey["GateOptions | None"]()
-_BUDGET = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?:in)?)?(?:(\d+)s?)?")
+_BUDGET = re.compile(r"(?:(\d{1,9})h)?(?:(\d{1,9})m(?:in)?)?(?:(\d{1,9})s?)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,14 +123,14 @@ def fail_on(config: pytest.Config) -> tuple[str, ...]:
     return names
 
 
-def seconds(text: str) -> float:
-    """'10m', '1h30m', '90s' or '90' in seconds; UsageError for anything else."""
+def seconds(text: str, option: str = "--lmbench-gate-budget") -> float:
+    """'10m', '1h30m', '90s' or '90' in seconds; UsageError, which names `option`, for anything else."""
     match = _BUDGET.fullmatch(text.strip().lower()) if len(text) < numbers.MOST_CHARS else None
     parts = [int(part) if part else 0 for part in match.groups()] if match else []
     found = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
     if not 0 < found <= numbers.LONGEST_S:
         expected = f"a time such as 10m, 90s or 1h30m, up to {numbers.LONGEST_S:g} s"
-        raise pytest.UsageError(f"--lmbench-gate-budget: found {numbers.shown(text)}; expected {expected}")
+        raise pytest.UsageError(f"{option}: found {numbers.shown(text)}; expected {expected}")
     return float(found)
 
 

@@ -13,15 +13,19 @@ from lmbench.base.git import no_git_variables
 from lmbench.base.printing import one_line
 from lmbench.base.secrets import concealed
 from lmbench.plugin import options
-from lmbench.plugin.collect import CASE, RUNNER, SuiteFile, is_suite, leave_out_slow, printable_id
+from lmbench.plugin.budget import BUDGET, left_by_budget, settle_budget
+from lmbench.plugin.collect import CASE, RUNNER, SuiteFile, is_suite, printable_id
 from lmbench.plugin.declared import note_tests
 from lmbench.plugin.endings import only_note, protect
 from lmbench.plugin.endings import status as ended_with
 from lmbench.plugin.gate_options import GATE, settle_gate
+from lmbench.plugin.held import register_markers
 from lmbench.plugin.last_failed import mark_failing
 from lmbench.plugin.machine_info import settle_machine_info
+from lmbench.plugin.outlook import Forecaster
 from lmbench.plugin.place import header_line, settle_collected, storage_line
 from lmbench.plugin.plain import PlainTests
+from lmbench.plugin.selection import leave_out
 from lmbench.plugin.shown import shown
 from lmbench.plugin.together import refuse, regression_error, unmeasured
 
@@ -42,6 +46,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{BENCHMARK}: settings of a benchmark; pytest-benchmark is turned off")
     options.settle(config)
     settle_gate(config)
+    settle_budget(config)
+    if config.getoption("markers", False):
+        register_markers(config)
+    if RUNNER not in config.stash:
+        config.pluginmanager.register(Forecaster(_run), "lmbench-outlook")
     if config.getoption("benchmark_compare", None) and RUNNER not in config.stash:
         config.stash[PLAIN] = PlainTests(config)
         config.pluginmanager.register(config.stash[PLAIN], "lmbench-plain-tests")
@@ -51,6 +60,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     """Collect suites; everything else belongs to others."""
     if not is_suite(file_path):
         return None
+    register_markers(parent.config)
     file: SuiteFile = SuiteFile.from_parent(parent, path=file_path, **printable_id(parent, file_path))
     file.runner = parent.config.stash.get(RUNNER, None) or _run(parent.config).measure
     return file
@@ -58,13 +68,13 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Note what was collected, then leave out slow cells."""
+    """Note what was collected, then leave out nightly and slow cells."""
     cases = {item.nodeid: item.stash[CASE] for item in items if CASE in item.stash}
     note_tests(config, [item for item in items if CASE not in item.stash])
     if cases and RUNNER not in config.stash:
         run = _run(config)
         run.items = cases
-        run.slow = leave_out_slow(config, items)
+        run.held = leave_out(config, items)
         settle_collected(config)
     if RUNNER not in config.stash and (cases or PLAIN in config.stash):
         _run(config).renames  # noqa: B018 - a fault in renames.yaml is shown before anything is measured
@@ -90,6 +100,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Reasons of skipped cells go into the journal and the reports."""
     run = _ACTIVE.get("run")
     if run is not None and report.skipped and isinstance(report.longrepr, tuple):
+        case = run.items.get(report.nodeid)
+        if case is not None and case.node_id in left_by_budget(run.config):
+            return  # it could run here
         run.skip(report.nodeid, report.longrepr[2].removeprefix("Skipped: "))
 
 
@@ -111,12 +124,18 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     gate = session.config.stash.get(GATE, None)
     if RUNNER not in session.config.stash and (gate is not None or _has_cases(session.config)):
         protect(session.config)
+    budget = session.config.stash.get(BUDGET, None)
+    if budget is not None:
+        budget.begin()
     try:
         finished = yield
     except (session.Failed, session.Interrupted):
         if gate is not None:
             _run(session.config).progress.tell("gate: not held, because the session stopped before its last test")
         raise
+    finally:
+        if budget is not None:
+            budget.end()
     if gate is not None and not session.config.option.collectonly and RUNNER not in session.config.stash:
         from lmbench.plugin.gate import Gate
 

@@ -14,6 +14,7 @@ from lmbench.base.errors import Unreadable
 from lmbench.base.git import LOCAL_VARIABLES, no_git_variables
 from lmbench.base.numbers import number
 from lmbench.base.reading import is_file, is_folder
+from lmbench.plugin.budget import add_budget
 from lmbench.plugin.compared import BARE_COMPARE, settle_compare
 from lmbench.plugin.confirm import add_contention, contention_bound
 from lmbench.plugin.gate_options import add_gate, of_tests_run_apart
@@ -30,7 +31,9 @@ def add(parser: pytest.Parser) -> None:
     """Register everything that starts with --lmbench."""
     group = parser.getgroup("lmbench", "lmbench: language-model suites (*.suite.yaml)")
     group.addoption(
-        "--lmbench-slow", action="store_true", help="also run cells tagged slow (they are left out unless -m names slow)"
+        "--lmbench-slow",
+        action="store_true",
+        help="also run cells tagged nightly or slow (each is left out unless -m names its tag)",
     )
     group.addoption(
         "--lmbench-isolate",
@@ -47,6 +50,7 @@ def add(parser: pytest.Parser) -> None:
     group.addoption("--lmbench-hz", type=_rate, default=20.0, metavar="HZ", help="samples of resource use per second (20)")
     parser.addini("lmbench_reports", "folder of the reports and the journal, relative to rootdir", default="reports")
     add_repin(group)
+    add_budget(group, parser)
     add_contention(group, parser)
     add_gate(parser)
 

@@ -59,7 +59,7 @@ def write_files(run: Run) -> Written:
     if journal is not None and journal.problem:
         written.problems.append(journal.problem)
         written.refuse(journal.errno or 0)
-    if folder is not None and (run.records or run.verdicts or run.gate_facts):
+    if folder is not None and (run.records or run.verdicts or run.gate_facts or run.not_decided):
         if run.opened:
             write_run(run.stored(), run.verdicts, folder, written)
         else:
@@ -72,7 +72,7 @@ def write_files(run: Run) -> Written:
 
 def publish(run: Run) -> None:
     """Once all is decided and stored: the job summary, and annotations as the session's last lines."""
-    if not run.opened and not run.verdicts:
+    if not run.opened and not run.verdicts and not run.not_decided:
         return
     lines = [*_step_summary(run), *(_annotations(run) if os.environ.get("GITHUB_ACTIONS") == "true" else ())]
     reporter = run.config.pluginmanager.get_plugin("terminalreporter")

@@ -23,6 +23,7 @@ from lmbench.measure.machine import machine_class
 from lmbench.paired.leftovers import clear_left_behind
 from lmbench.plan.case import Case
 from lmbench.plugin.attempts import latest
+from lmbench.plugin.budget import NOTHING_COLLECTED, budget_facts, nothing_ran, timed
 from lmbench.plugin.compared import BARE_COMPARE, LEFT_OUT
 from lmbench.plugin.confirm import Confirmation, contention_bound
 from lmbench.plugin.declared import scope_json
@@ -64,7 +65,10 @@ class Run:
         self.id = f"{self.started_at.replace(':', '').replace('+0000', 'Z')}-{os.getpid()}"
         self.items: dict[str, Case] = {}
         """The case of every item collected, by the item's node id; those deselected later included."""
-        self.slow = 0
+        self.held: dict[str, str] = {}
+        """Cells left out until somebody asks for their tag: node id -> that tag."""
+        self.not_decided = ""
+        """Why the session as a whole is not decided; empty when it is."""
         self.records: dict[str, Record] = {}
         self.skipped: dict[str, str] = {}
         self.verdicts: list[Verdict] = []
@@ -99,7 +103,7 @@ class Run:
     def measure(self, case: Case, benchmark: Any, timer: RecordedTime) -> None:
         """Run one case as the body of its pytest item: skip, fail or hand its samples to `benchmark`."""
         once = bool(benchmark.disabled)
-        record = latest(self, case, lambda: self._execute(case, self.setting(once=once)))
+        record = latest(self, case, lambda: timed(self, case, lambda: self._execute(case, self.setting(once=once))))
         self.records[case.node_id] = record
         if self.journal is not None:
             self.journal.record(record)
@@ -217,13 +221,15 @@ class Run:
         and NOT_DECIDED_STATUS when the gate was not decided.
         """
         self.exitstatus = exitstatus
-        if self.journal is None and not self.verdicts:
+        self.not_decided = nothing_ran(self)
+        if self.journal is None and not self.verdicts and not self.not_decided:
             return exitstatus
         self.finished_at = utc_now()
         if self.comparing and self.collected:
             self.verdicts += self._missing()
-        not_decided = self.gate_facts.not_decided if self.gate_facts else ""
-        self.exitstatus = session_status(exitstatus, self.verdicts, fail_on(self.config), not_decided)
+        status = 0 if self.not_decided and exitstatus == NOTHING_COLLECTED else exitstatus
+        self.not_decided = (self.gate_facts.not_decided if self.gate_facts else "") or self.not_decided
+        self.exitstatus = session_status(status, self.verdicts, fail_on(self.config), self.not_decided)
         if self.gate_facts is not None:
             self.gate_facts = replace(self.gate_facts, exit_status=ended_with(self.config) or self.exitstatus)
         if self.journal is not None:
@@ -285,6 +291,7 @@ class Run:
                 "finished_at": self.finished_at,
                 **({"renames": dict(self.renames.table)} if self.renames.table else {}),
                 **({"gate": self.gate_facts.to_json()} if self.gate_facts else {}),
+                **({"budget": spent.to_json()} if (spent := budget_facts(self)) else {}),
                 "package": package_of(self.config),
                 "scope": scope_json(self),
                 "suites": list(dict.fromkeys(node_id.partition("::")[0] for node_id in self.collected)),

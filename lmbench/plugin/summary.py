@@ -13,6 +13,9 @@ from lmbench.base.printing import one_line
 from lmbench.compare.comparability import environment_changes
 from lmbench.compare.contention import calm, of_record
 from lmbench.compare.gate import doubts
+from lmbench.plugin.budget import budget_facts, left_by_budget, nothing_ran
+from lmbench.plugin.held import held_words
+from lmbench.plugin.selection import suites_left_out
 from lmbench.record.record import FULL, OK
 from lmbench.report.scope import scope_of
 from lmbench.report.terminal import NARROW_FROM, render, render_harness, render_skipped
@@ -31,7 +34,7 @@ def summarise(run: Run, reporter: pytest.TerminalReporter) -> None:
     if not run.collected and not run.verdicts and run.gate_facts is None:
         _unwritten(run, reporter)
         return
-    if run.records or run.slow or run.verdicts or run.gate_facts:
+    if run.records or run.held or run.verdicts or run.gate_facts or left_by_budget(run.config):
         reporter.section("lmbench", sep="-")
     if run.opened or run.verdicts:
         text = io.StringIO()
@@ -51,10 +54,20 @@ def summarise(run: Run, reporter: pytest.TerminalReporter) -> None:
             _say(reporter, sentence, yellow=True)
         _contention(run, reporter)
         _comparison(run, reporter)
-    if run.slow:
-        plural = "s" if run.slow > 1 else ""
-        _say(reporter, f"{run.slow} slow cell{plural} left out; run with --lmbench-slow (all) or -m slow (only those)")
+    _left_out(run, reporter)
     _files(run, reporter)
+
+
+def _left_out(run: Run, reporter: pytest.TerminalReporter) -> None:
+    """Cells that nobody asked for, and cases that the budget did not pay for."""
+    for sentence in suites_left_out(run.config, run.collected, run.held):
+        _say(reporter, sentence, yellow=True)
+    if words := held_words(run.held):
+        _say(reporter, words)
+    if (facts := budget_facts(run)) is not None and facts.sentence:
+        _say(reporter, facts.plan if run.config.option.collectonly else facts.sentence, yellow=True)
+        if nothing := nothing_ran(run):
+            _say(reporter, f"NOT DECIDED: {nothing}", yellow=True)
 
 
 def _files(run: Run, reporter: pytest.TerminalReporter) -> None:

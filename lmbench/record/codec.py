@@ -22,6 +22,8 @@ def to_json(record: Record) -> dict[str, Any]:
     data["attempts"] = list(data["attempts"])
     if not record.attempts:
         del data["attempts"]
+    if record.elapsed_s is None:
+        del data["elapsed_s"]
     _require_plain(data, "record")
     return data
 

@@ -71,4 +71,8 @@ class Record:
     attempts: tuple[Attempt, ...] = ()
     """Earlier runs of the case in this session, oldest first; this record is the last one, which counts. Absent from
     the JSON of a case that was run once."""
+    elapsed_s: float | None = None
+    """What the session spent on the case: `wall_s`, which is its worker's, the start of that process, and files made
+    for the engine. None (absent from the JSON) where no session ran the case, and in records stored before it was
+    kept: then only `wall_s` is known."""
     schema_version: int = SCHEMA_VERSION

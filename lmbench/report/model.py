@@ -10,6 +10,7 @@ from lmbench.compare.gate import common_shift, counts, summary
 from lmbench.compare.verdicts import OK, Verdict, by_case, case_outcome
 from lmbench.measure.measurement import Metric
 from lmbench.record.record import Record
+from lmbench.report.budget_facts import budget_remarks
 from lmbench.report.carried import Carried, carried, to_show
 from lmbench.report.gate_facts import facts_of
 from lmbench.report.layout import is_main, ordered
@@ -243,6 +244,7 @@ def _report(suite: str, run: StoredRun, scope: Scope, views: tuple[CaseView, ...
         counts=counts(mine),
         notes=(
             *_completeness(run, scope, views),
+            *budget_remarks(run.info, suite),
             *([gate.headline(summary(verdicts)), *gate.remarks()] if gate else []),
             *([shift] if shift else []),
             *filter(None, [of_case(view.record for view in views if view.record is not None)]),

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from lmbench.base.files import written
 from lmbench.base.printing import one_line
-from lmbench.compare.gate import summary
+from lmbench.compare.gate import NOT_DECIDED_STATUS, summary
 from lmbench.compare.verdicts import ERROR, INCONCLUSIVE, REGRESSED, Verdict
+from lmbench.report.budget_facts import budget_of
 from lmbench.report.gate_facts import ANSWERS, facts_of
 from lmbench.report.markdown import LIMIT_BYTES
 from lmbench.report.verdict_files import decision, fitting
@@ -36,6 +37,9 @@ def headline(run: StoredRun, verdicts: Sequence[Verdict], exit_status: int) -> s
         return facts.headline(summary(verdicts))
     measured = len([record for record in run.records if record.failure is None])
     tally = summary(verdicts) if verdicts else f"{measured} case{'' if measured == 1 else 's'} measured, nothing was compared"
+    budget = budget_of(run.info)
+    if exit_status == NOT_DECIDED_STATUS and budget is not None and budget.not_decided:
+        tally = f"{tally}; {budget.not_decided}"
     return f"lmbench {ANSWERS.get(exit_status, f'exit status {exit_status}')}: {tally}"
 
 

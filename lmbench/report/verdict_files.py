@@ -9,6 +9,7 @@ from urllib.parse import quote
 from lmbench.base.units import pretty, pretty_change
 from lmbench.compare.gate import counts, summary
 from lmbench.compare.verdicts import ACCEPTED, IMPROVED, OK, Verdict, by_case, case_outcome
+from lmbench.report.budget_facts import budget_of, budget_remarks
 from lmbench.report.gate_facts import GateFacts, facts_of
 from lmbench.report.markdown import escape
 from lmbench.report.scope import scope_of
@@ -26,7 +27,7 @@ QUIET = (OK, IMPROVED, ACCEPTED)
 def verdicts_json(run: StoredRun, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """Every verdict with its evidence, the outcome of every case, the tally, the gate's facts (null without a gate), and
     how much was left out (`partial`, null for a whole run)."""
-    facts, scope = facts_of(run.info), scope_of(run)
+    facts, scope, budget = facts_of(run.info), scope_of(run), budget_of(run.info)
     return {
         "schema_version": VERDICTS_VERSION,
         "run": run.id,
@@ -34,6 +35,7 @@ def verdicts_json(run: StoredRun, verdicts: Sequence[Verdict]) -> dict[str, Any]
         "machine_class": run.machine_class,
         "complete": run.complete,
         "partial": scope.to_json() if scope.partial else None,
+        "budget": budget.to_json() if budget else None,
         "gate": facts.to_json() if facts else None,
         "counts": counts(verdicts),
         "cases": {node_id: case_outcome(found) for node_id, found in by_case(verdicts).items()},
@@ -63,7 +65,8 @@ def decision(run: StoredRun, verdicts: Sequence[Verdict], headline: str) -> list
     package, facts = str(run.info.get("package") or "."), facts_of(run.info)
     name = f"{escape(package)}: " if package != "." else ""
     lines = [f"### {name}{escape(headline)}", ""]
-    lines += [f"> {escape(remark)}\n" for remark in filter(None, [scope_of(run).sentence, *(facts.remarks() if facts else ())])]
+    said = [scope_of(run).sentence, *budget_remarks(run.info), *(facts.remarks() if facts else ())]
+    lines += [f"> {escape(remark)}\n" for remark in filter(None, said)]
     loud, quiet = _split(verdicts)
     lines += [*_table(loud, paired=facts is not None), ""] if loud else ["Nothing regressed.", ""] if quiet else []
     if quiet:

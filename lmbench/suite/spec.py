@@ -97,7 +97,7 @@ class Matrix(Params):
     compression: Names | None = Field(None, description="compression levels of the matrix")
     exclude: list[Selector] = Field([], description="cells to leave out")
     include: list[Cell] = Field([], description="cells to add")
-    mark: list[Marked] = Field([], description="tags for some cells, for example slow")
+    mark: list[Marked] = Field([], description="tags for some cells, for example nightly or slow")
 
 
 class CaseCommon(Params):
