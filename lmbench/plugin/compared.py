@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from lmbench.base.numbers import MOST_CHARS
 from lmbench.base.printing import printable
+
+if TYPE_CHECKING:
+    from lmbench.compare.verdicts import Verdict
+    from lmbench.plugin.session import Run
 
 BARE_COMPARE = pytest.StashKey[bool]()
 """Set when --benchmark-compare names no run: the newest ones are meant."""
@@ -110,3 +114,13 @@ def _matching(which: str, folder: Path, known: list[Path]) -> list[Path]:
 
 def _unusable(text: str) -> pytest.UsageError:
     return pytest.UsageError(printable(text))
+
+
+def missing_cases(run: Run) -> list[Verdict]:
+    """Cases of the collected suites that were measured before; single node ids and --lf ask for nothing else."""
+    from lmbench.compare.judging import compare_missing
+
+    if run.config.getoption("lf", False) or any("::" in argument for argument in run.config.args):
+        return []
+    suites = {node_id.partition("::")[0] for node_id in run.collected}
+    return compare_missing(run.stored_baselines().expected, run.collected, suites=suites, skipped=run.skipped)

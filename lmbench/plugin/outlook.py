@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lmbench.base.printing import one_line
 from lmbench.base.units import duration
 from lmbench.measure.machine import machine_class
 from lmbench.plan.case import Case
@@ -59,7 +60,7 @@ class Forecaster:
 
     def pytest_report_collectionfinish(self) -> list[str]:
         """The prediction, with --collect-only too."""
-        return [f"lmbench: {text}" for text in self.lines]
+        return [one_line(f"lmbench: {text}") for text in self.lines]
 
 
 def line(found: Outlook, *, gated: bool, unread: int) -> str:

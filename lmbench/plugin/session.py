@@ -15,7 +15,7 @@ from lmbench.base.errors import StoreError, Unavailable
 from lmbench.base.registry import BACKENDS
 from lmbench.compare.decidedness import session_status
 from lmbench.compare.gate import NOT_DECIDED_STATUS, exit_fails
-from lmbench.compare.judging import compare_case, compare_missing, suspects
+from lmbench.compare.judging import compare_case, suspects
 from lmbench.compare.verdicts import ERROR, REGRESSED, Verdict, by_case
 from lmbench.measure.clock import CLOCK, utc_now
 from lmbench.measure.harness import harness_cost
@@ -24,7 +24,7 @@ from lmbench.paired.leftovers import clear_left_behind
 from lmbench.plan.case import Case
 from lmbench.plugin.attempts import latest
 from lmbench.plugin.budget import NOTHING_COLLECTED, budget_facts, nothing_ran, timed
-from lmbench.plugin.compared import BARE_COMPARE, LEFT_OUT
+from lmbench.plugin.compared import BARE_COMPARE, LEFT_OUT, missing_cases
 from lmbench.plugin.confirm import Confirmation, contention_bound
 from lmbench.plugin.declared import scope_json
 from lmbench.plugin.endings import status as ended_with
@@ -226,7 +226,7 @@ class Run:
             return exitstatus
         self.finished_at = utc_now()
         if self.comparing and self.collected:
-            self.verdicts += self._missing()
+            self.verdicts += missing_cases(self)
         status = 0 if self.not_decided and exitstatus == NOTHING_COLLECTED else exitstatus
         self.not_decided = (self.gate_facts.not_decided if self.gate_facts else "") or self.not_decided
         self.exitstatus = session_status(status, self.verdicts, fail_on(self.config), self.not_decided)
@@ -236,13 +236,6 @@ class Run:
             self.journal.end({key: value for key, value in self.to_json().items() if key != "failed"})
         self.written = write_files(self)
         return self.exitstatus
-
-    def _missing(self) -> list[Verdict]:
-        """Cases of the collected suites that were measured before; single node ids and --lf ask for nothing else."""
-        if self.config.getoption("lf", False) or any("::" in argument for argument in self.config.args):
-            return []
-        suites = {node_id.partition("::")[0] for node_id in self.collected}
-        return compare_missing(self.stored_baselines().expected, self.collected, suites=suites, skipped=self.skipped)
 
     def why_rejected(self) -> str | None:
         """Why this run must not become a baseline; None when it may."""

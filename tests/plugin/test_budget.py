@@ -16,7 +16,7 @@ from lmbench.measure.clock import ManualClock
 from lmbench.plan.forecast import Forecast
 from lmbench.plugin.budget import Budget
 from lmbench.store.runs import read_run
-from tests.plugin.conftest import write
+from tests.plugin.conftest import QUIET, write
 from tests.report.synthetic import case
 
 Bench = Callable[..., pytest.RunResult]
@@ -90,7 +90,7 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The path and text of a stored run of the four cases."""
     folder = tmp_path_factory.mktemp("first")
     (folder / "a.suite.yaml").write_text(FOUR)
-    command = [sys.executable, "-m", "pytest", "-q", "--lmbench-isolate=none", "--benchmark-autosave"]
+    command = [sys.executable, "-m", "pytest", *QUIET, "-q", "--lmbench-isolate=none", "--benchmark-autosave"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     names = "a[stub-fake-none], b[stub-fake-none], c[stub-fake-none] and 1 more"
     assert f"lmbench: 4 cases, time unknown (4 never measured: 4 of unknown time: {names})" in done.stdout
@@ -159,7 +159,7 @@ def test_a_session_says_what_it_will_take_and_the_budget_comes_after_every_other
     failed = pytester.path / ".pytest_cache" / "v" / "cache" / "lastfailed"
     failed.parent.mkdir(parents=True)
     failed.write_text(json.dumps({id_of("b"): True, id_of("d"): True}))
-    again = pytester.runpytest_subprocess("--lf", "--collect-only", "-q", "--lmbench-budget=15m", timeout=120)
+    again = pytester.runpytest_subprocess(*QUIET[2:], "--lf", "--collect-only", "-q", "--lmbench-budget=15m")
     assert "--lmbench-budget=15m: 1 of 2 cases" in again.stdout.str() and ids(again)[0] == "b"
     plant(stored(pytester)[0], {name: (None, days) for name, (_, days) in PLANTED.items()})
     old = measured("--collect-only", "-m", "half").stdout.str()
@@ -227,7 +227,7 @@ def test_a_budget_that_cannot_be_spent_is_refused(bench: Bench, arguments: tuple
 
 
 def test_processes_that_measure_nothing_have_no_budget(bench: Bench, pytester: pytest.Pytester) -> None:
-    spread = pytester.runpytest_subprocess("-n", "1", "--lmbench-budget=10m", timeout=120)
+    spread = pytester.runpytest_subprocess("-n", "1", "--lmbench-budget=10m")
     assert spread.ret == pytest.ExitCode.USAGE_ERROR
     spread.stderr.fnmatch_lines(["*--lmbench-budget with -n 1: nothing would be measured*"])
     ini = bench("--benchmark-disable", "--lmbench-isolate=none", "-o", "lmbench_budget=1s")
