@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import errno
 import importlib.util
+import os
 import threading
 from pathlib import Path
 
@@ -37,13 +39,31 @@ def test_digest_tells_values_apart_and_refuses_nan() -> None:
         digest({"a": float("nan")})
 
 
-def test_a_failed_write_leaves_the_old_content(tmp_path: Path) -> None:
+def full_after(files: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk takes so many files and is full then."""
+    synced: list[int] = []
+
+    def sync(descriptor: int) -> None:
+        synced.append(descriptor)
+        if len(synced) > files:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", sync)
+
+
+def test_a_failed_write_leaves_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "run.json"
     write_atomically(target, "old")
-    with pytest.raises(UnicodeEncodeError):
-        write_atomically(target, "\ud800")
+    full_after(0, monkeypatch)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(target, "new")
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_text_that_is_no_text_is_written_escaped(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "run.json", "a\ud800b")
+    assert (tmp_path / "run.json").read_text() == "a\\ud800b"
 
 
 def test_lines_are_appended_whole(tmp_path: Path) -> None:
@@ -141,10 +161,11 @@ def test_every_gated_metric_has_a_tolerance_and_a_direction() -> None:
             assert spec.unit in {"s"} or spec.unit.endswith("/s"), name
 
 
-def test_files_that_belong_together_are_replaced_all_or_none(tmp_path: Path) -> None:
+def test_files_that_belong_together_are_replaced_all_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = tmp_path / "a.md", tmp_path / "a.html"
     assert write_together({first: "old", second: b"old"}) == [first, second]
-    with pytest.raises(UnicodeEncodeError):
-        write_together({first: "new", second: "\ud800"})
+    full_after(1, monkeypatch)
+    with pytest.raises(OSError, match="No space left"):
+        write_together({first: "new", second: "new"})
     assert (first.read_text(), second.read_text()) == ("old", "old")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.html", "a.md"]
