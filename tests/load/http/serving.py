@@ -32,6 +32,8 @@ class Server:
         self.host = Host(options=options, slots=asyncio.Semaphore(options.slots))
         self.calls: list[Call] = []
         self.connections = 0
+        self.begun = 0
+        """Requests read whole; those that hang are in no log."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.log: Callable[[Call], None] = self.calls.append
         self.stopped: Callable[[float, float], None] = lambda *_: None
@@ -69,6 +71,7 @@ class Server:
             chat="messages" in asked,
             head=head,
         )
+        self.begun += 1
         keep = await MODES[call.mode](self.host, call, writer)
         self.log(call)
         return keep

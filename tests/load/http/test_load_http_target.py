@@ -193,12 +193,12 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_no_client_process_outlives_its_parent(end: signal.Signals, server: tuple[int, Server]) -> None:
-    before = len(server[1].calls)
+    before = server[1].begun
     with subprocess.Popen([sys.executable, "-c", PARENT, str(server[0])], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         orphans = [int(word) for word in parent.stdout.readline().split()]
         assert len(orphans) == 2
-        while not server[1].calls[before:]:
+        while server[1].begun == before:
             CLOCK.sleep_until(CLOCK.now() + 0.02)  # until something is on its way
         parent.send_signal(end)
         said = parent.stdout.read().split()
