@@ -113,7 +113,8 @@ def _comparison(run: Run, reporter: pytest.TerminalReporter) -> None:
     for problem in problems[:PROBLEMS_SHOWN]:
         _say(reporter, f"could not compare with a stored run: {problem}", yellow=True)
     if len(problems) > PROBLEMS_SHOWN:
-        _say(reporter, f"and {len(problems) - PROBLEMS_SHOWN} more stored runs that cannot be read", yellow=True)
+        more = len(problems) - PROBLEMS_SHOWN
+        _say(reporter, f"and {more} more stored run{'' if more == 1 else 's'} that cannot be read", yellow=True)
     if run.baselines and run.baselines.environment and run.environment:
         changes = environment_changes(run.baselines.environment, run.environment.facts)
         for change in changes[:CHANGES_SHOWN]:

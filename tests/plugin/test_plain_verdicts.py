@@ -79,7 +79,7 @@ def test_a_first_run_is_new_and_the_next_one_is_judged(plain: Run, pytester: pyt
     assert cases(pytester) == {"slow": "regressed", "fast": "improved", "same": "improved", "named": "new", "renamed": "missing"}
     worse.stdout.fnmatch_lines(["*beyond * in each of 3 processes, far worse than 1 stored run*", "*5 cases: 1 regressed*"])
     said = worse.stdout.str()
-    assert "0007_folder.json: cannot be read" in said and "1 more stored run" in said
+    assert "0007_folder.json: found a folder; expected a stored run" in said and "1 more stored run" in said
     assert len(list(pytester.path.glob(".benchmarks/rejected/*/*.json"))) == 1, "a run that regressed is no baseline"
     assert {path.name for path in (pytester.path / "reports").iterdir()} == {"verdicts.json"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,10 +101,12 @@ def test_files_are_counted_by_their_headers(tmp_path: Path) -> None:
     parts = {"a": np.zeros((3, 5), np.float16), "b": np.zeros(7, np.float32)}
     numpy.save_file({"a": parts["a"]}, tmp_path / "model-1.safetensors")
     numpy.save_file({"b": parts["b"]}, tmp_path / "model-2.safetensors")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}))
     for name in ("config.json", "tokenizer.json"):
         (tmp_path / name).write_text("{}")
     numpy.save_file(parts, tmp_path / "consolidated.safetensors")
     assert counted("huggingface", {"path": str(tmp_path)}) == 22, "a second copy of the weights is not loaded"
-    for file in tmp_path.glob("*.safetensors"):
+    for file in (index, *tmp_path.glob("*.safetensors")):
         file.unlink()
     assert counted("huggingface", {"path": str(tmp_path)}) is None
